@@ -1,0 +1,11 @@
+"""nbgrader: the sources are in solutions/, everything it makes is in classroom/."""
+
+from tlcourse.authoring.release import RELEASE
+
+c = get_config()  # noqa: F821
+c.CourseDirectory.course_id = "transfer_learning"
+c.CourseDirectory.source_directory = "solutions"
+for room in ("release", "submitted", "autograded", "feedback", "solution"):
+    setattr(c.CourseDirectory, f"{room}_directory", f"classroom/{room}")
+c.CourseDirectory.db_url = "sqlite:///classroom/gradebook.db"
+c.GenerateAssignment.preprocessors = RELEASE

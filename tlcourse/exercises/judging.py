@@ -1,0 +1,291 @@
+"""Compare what a candidate did with what it should have done, and say why not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+
+from tlcourse.exercises.feedback import GroupResult, Report
+from tlcourse.exercises.observing import Observation, Run, Seen, observe
+from tlcourse.exercises.spec import Case, Exercise, Tolerance
+
+Step = Literal[
+    "raised", "changed", "missing", "type", "shape", "dtype", "finite", "value"
+]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first thing in which an observation differs from what is expected."""
+
+    step: Step
+    case: int
+    name: str = ""
+    expected: str = ""
+    got: str = ""
+
+
+def judge(exercise: Exercise, candidate: Any, seed: int = 0) -> Report:
+    """Judge ``candidate``: points per group of cases, and the likely mistake.
+
+    Does not ask whether the candidate may call what it calls: the reference
+    itself earns full marks. :func:`tlcourse.check` asks.
+
+    Args:
+        exercise: what was asked.
+        candidate: the function or class that was written.
+        seed: decides the cases; the same seed, the same cases.
+    """
+    cases = exercise.probe.make(seed)
+    return verdict(exercise, observe(exercise.probe, candidate, cases), cases, seed)
+
+
+def verdict(exercise: Exercise, run: Run, cases: Sequence[Case], seed: int) -> Report:
+    """The report on a finished run; needs no access to the candidate."""
+    if run.forbidden is not None:
+        return Report.refused(exercise, run.forbidden)
+    if run.out_of_time:
+        case = cases[min(len(run.observations), len(cases) - 1)]
+        return Report.late(exercise, case.about)
+    if all(
+        o.raised and o.raised.type == "NotImplementedError" for o in run.observations
+    ):
+        return Report.not_attempted(exercise)
+    assess = _by_value if exercise.kind == "value" else _by_property
+    return assess(exercise, run, cases, seed)
+
+
+def _by_value(exercise: Exercise, run: Run, cases: Sequence[Case], seed: int) -> Report:
+    reference = _expected(exercise, seed, None)
+    tolerance = exercise.key.tolerance
+    found = [
+        difference(want, got, tolerance, i)
+        for i, (want, got) in enumerate(
+            zip(reference.observations, run.observations, strict=True)
+        )
+    ]
+    errors_only = {i for i, o in enumerate(reference.observations) if o.raised}
+    failed = {i for i, d in enumerate(found) if d is not None}
+    groups, score = _credit(cases, failed, errors_only)
+    report = Report.judged(exercise, groups, score, printed=run.printed)
+    if not failed:
+        return report
+    mutant = _same_as_mutant(exercise, run, sorted(failed), seed)
+    first = next(d for d in found if d is not None)
+    if mutant is not None:
+        report = report.diagnosed(mutant.name, mutant.message)
+    return report.with_difference(
+        first, cases[first.case], run.observations[first.case].raised
+    )
+
+
+def _by_property(
+    exercise: Exercise, run: Run, cases: Sequence[Case], seed: int
+) -> Report:
+    broken = _broken(exercise, run, cases)
+    groups, score = _credit(cases, {i for i, _ in broken}, set())
+    report = Report.judged(exercise, groups, score, printed=run.printed)
+    if not broken:
+        return report
+    first, name = broken[0]
+    messages = {p.name: p.message for p in exercise.key.properties}
+    raised = run.observations[first].raised
+    step: Step = "raised" if raised else "changed" if name == "changed" else "value"
+    gap = Difference(step, first, name, got=", ".join(run.observations[first].changed))
+    report = report.with_difference(gap, cases[first], raised)
+    if name in messages:
+        report = report.saying(messages[name])
+    for exact in (True, False):
+        for mutant in exercise.key.mutants:
+            theirs = _broken(exercise, _expected(exercise, seed, mutant.name), cases)
+            if (theirs == broken) if exact else (_names(theirs) == _names(broken)):
+                return report.diagnosed(mutant.name, mutant.message)
+    return report
+
+
+def _names(broken: list[tuple[int, str]]) -> set[str]:
+    return {name for _, name in broken}
+
+
+def _broken(
+    exercise: Exercise, run: Run, cases: Sequence[Case]
+) -> list[tuple[int, str]]:
+    """(case, property) for each property that does not hold, in order."""
+    broken = []
+    for i, (case, observed) in enumerate(zip(cases, run.observations, strict=True)):
+        if observed.raised:
+            broken.append((i, f"raised {observed.raised.type}"))
+            continue
+        if observed.changed:
+            broken.append((i, "changed"))
+        values = {name: _bare(seen) for name, seen in observed.values.items()}
+        for prop in exercise.key.properties:
+            if prop.group in (None, case.group) and not _holds(
+                prop.holds, values, case
+            ):
+                broken.append((i, prop.name))
+    return broken
+
+
+def _holds(holds: Any, values: dict[str, Any], case: Case) -> bool:
+    try:
+        return bool(holds(values, case))
+    except Exception:  # an observation of the wrong type or shape breaks it too
+        return False
+
+
+def _bare(seen: Seen) -> Any:
+    return [_bare(part) for part in seen.value] if seen.type == "list" else seen.value
+
+
+def _credit(
+    cases: Sequence[Case], failed: set[int], errors_only: set[int]
+) -> tuple[tuple[GroupResult, ...], float]:
+    """Equal shares for the groups; raising errors well earns nothing by itself."""
+    names = dict.fromkeys(case.group for case in cases)
+    groups = []
+    for name in names:
+        members = {i for i, case in enumerate(cases) if case.group == name}
+        groups.append((GroupResult(name, len(members - failed), len(members)), members))
+    passed = [m for g, m in groups if g.passed]
+    if all(members <= errors_only for members in passed):
+        passed = []
+    return tuple(g for g, _ in groups), len(passed) / len(groups)
+
+
+@lru_cache(maxsize=512)
+def _cached(exercise_id: str, seed: int, mutant: str | None) -> Run:
+    from tlcourse.exercises.catalog import get
+
+    return _run_key(get(exercise_id), seed, mutant)
+
+
+def _run_key(exercise: Exercise, seed: int, mutant: str | None) -> Run:
+    fn = exercise.key.reference
+    if mutant is not None:
+        fn = next(m.fn for m in exercise.key.mutants if m.name == mutant)
+    # Ten times the learner's time: on a busy computer the key must still finish.
+    limits = replace(exercise.probe.limits, seconds=10 * exercise.probe.limits.seconds)
+    probe = replace(exercise.probe, limits=limits)
+    return observe(probe, fn, probe.make(seed))
+
+
+def _expected(exercise: Exercise, seed: int, mutant: str | None) -> Run:
+    """What the reference (or a mutant) does on the cases of ``seed``; cached."""
+    from tlcourse.exercises.catalog import is_listed
+
+    run = _cached if is_listed(exercise) else None
+    return run(exercise.id, seed, mutant) if run else _run_key(exercise, seed, mutant)
+
+
+def _same_as_mutant(exercise: Exercise, run: Run, failed: list[int], seed: int) -> Any:
+    """The mutant that did the same on all cases, else on the failed ones."""
+    silent = [i for i in failed if run.observations[i].raised is None]
+    for indices in (range(len(run.observations)), silent):
+        for mutant in exercise.key.mutants if indices else ():
+            theirs = _expected(exercise, seed, mutant.name).observations
+            if len(theirs) == len(run.observations) and all(
+                _alike(theirs[i], run.observations[i], exercise.key.tolerance)
+                for i in indices
+            ):
+                return mutant
+    return None
+
+
+def _alike(theirs: Observation, got: Observation, tolerance: Tolerance) -> bool:
+    """The same mistake; where both are not finite, nan and inf are one."""
+    return difference(_blur(theirs), _blur(got), tolerance, 0) is None
+
+
+def _blur(observation: Observation) -> Observation:
+    values = {
+        name: replace(seen, value=np.full_like(seen.value, np.nan))
+        if seen.type in ("tensor", "array", "float")
+        and not np.isfinite(seen.value).all()
+        else seen
+        for name, seen in observation.values.items()
+    }
+    return replace(observation, values=values)
+
+
+def difference(
+    want: Observation, got: Observation, tolerance: Tolerance, case: int
+) -> Difference | None:
+    """The first difference, in the order of :data:`Step`, or ``None``."""
+    if (want.raised is None) != (got.raised is None) or (
+        want.raised and got.raised and want.raised.type != got.raised.type
+    ):
+        return Difference("raised", case, "", _error(want), _error(got))
+    if want.changed != got.changed:
+        return Difference("changed", case, "", "", ", ".join(got.changed))
+    for name, value in want.values.items():
+        if name not in got.values:
+            return Difference("missing", case, name, value.label, "nothing")
+    for name, value in want.values.items():
+        gap = _compare(value, got.values[name], tolerance)
+        if gap:
+            return Difference(gap[0], case, name, gap[1], gap[2])
+    return None
+
+
+def _error(observation: Observation) -> str:
+    raised = observation.raised
+    return f"{raised.type}: {raised.message}" if raised else "no error"
+
+
+def _compare(
+    want: Seen, got: Seen, tolerance: Tolerance
+) -> tuple[Step, str, str] | None:
+    if want.type != got.type and (want.type, got.type) != ("float", "int"):
+        return "type", want.label, got.label
+    if want.type == "list":
+        if len(want.value) != len(got.value):
+            return "shape", f"{len(want.value)} items", f"{len(got.value)} items"
+        gaps = (
+            _compare(w, g, tolerance)
+            for w, g in zip(want.value, got.value, strict=True)
+        )
+        return next((gap for gap in gaps if gap), None)
+    if want.type in ("tensor", "array"):
+        if want.value.shape != got.value.shape:
+            return "shape", want.label, got.label
+        if want.dtype != got.dtype:
+            return "dtype", want.label, got.label
+    if want.type == "float":
+        return _compare_numbers(np.asarray(want.value), _real(got.value), tolerance)
+    if want.type in ("tensor", "array"):
+        return _compare_numbers(want.value, got.value, tolerance)
+    return None if want.value == got.value else ("value", want.label, got.label)
+
+
+def _real(number: float) -> np.ndarray:
+    try:
+        return np.asarray(float(number))
+    except OverflowError:  # a whole number too large for any float
+        return np.asarray(np.inf)
+
+
+def _compare_numbers(
+    want: np.ndarray, got: np.ndarray, tolerance: Tolerance
+) -> tuple[Step, str, str] | None:
+    if want.dtype.kind in "iub":
+        wrong = want != got
+    else:
+        strange = np.isfinite(want) & ~np.isfinite(got)
+        if strange.any():
+            return "finite", *_at(want, got, strange)
+        wrong = ~np.isclose(
+            got, want, rtol=tolerance.rtol, atol=tolerance.atol, equal_nan=True
+        )
+    return ("value", *_at(want, got, wrong)) if wrong.any() else None
+
+
+def _at(want: np.ndarray, got: np.ndarray, wrong: np.ndarray) -> tuple[str, str]:
+    """Both numbers at the first wrong place, with the place when there are many."""
+    index = tuple(int(i) for i in np.argwhere(wrong)[0])
+    where = f" at {list(index)}" if index else ""
+    return f"{want[index]:.6g}{where}", f"{got[index]:.6g}{where}"

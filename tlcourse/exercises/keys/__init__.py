@@ -1,0 +1,1 @@
+"""What is right: references, tolerances, and the mistakes that have a name."""

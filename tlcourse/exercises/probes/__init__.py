@@ -1,0 +1,1 @@
+"""What is asked: cases, and how a candidate is observed on them."""
