@@ -55,6 +55,8 @@ def lab(
     command += [f"--ServerApp.root_dir={folder}", f"--LabApp.default_url={page}"]
     command += [] if browser else ["--no-browser"]
     command += [] if port is None else [f"--port={port}"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container, say
+        command.append("--allow-root")
     sys.stdout.flush()
     if os.name == "nt":  # there, exec returns to the prompt at once
         raise typer.Exit(subprocess.call(command))

@@ -153,7 +153,7 @@ def _progress_table(rows: tuple[Row, ...]) -> Table:
     table.add_column("exercise", no_wrap=True)
     for name in ("points", "attempts", "hints"):
         table.add_column(name, justify="right")
-    table.add_column("open misconceptions")
+    table.add_column("open misconceptions", overflow="fold")
     chapters: dict[str, list[Row]] = {}
     for row in rows:
         chapters.setdefault(row.exercise.split(".")[0], []).append(row)

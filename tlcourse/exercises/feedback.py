@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from tlcourse.exercises.observing import Raised
     from tlcourse.exercises.spec import Case, Exercise
 
-_COLOURS = {"passed": "#1a7f37", "partial": "#9a6700"}  # readable on light and dark
-_FAILED = "#cf222e"
+# JupyterLab's own colours suit its themes; elsewhere, ones that read on both.
+_COLOURS = {
+    "passed": "var(--jp-success-color1, #2da44e)",
+    "partial": "var(--jp-warn-color1, #bf8700)",
+}
+_FAILED = "var(--jp-error-color1, #e5534b)"
 
 
 def earned(max_points: int, score: float) -> float:

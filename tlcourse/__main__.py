@@ -1,0 +1,5 @@
+"""``python -m tlcourse`` is the command line."""
+
+from tlcourse.cli import main
+
+main()
