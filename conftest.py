@@ -4,6 +4,8 @@ throw-away progress folder."""
 import os
 import tempfile
 
+NOWHERE = "http://127.0.0.1:9"  # a port where nothing listens: the network is cut
+
 for name, value in {
     "OMP_NUM_THREADS": "1",
     "TLCOURSE_THREADS": "1",
@@ -12,4 +14,7 @@ for name, value in {
     "MPLBACKEND": "agg",
 }.items():
     os.environ.setdefault(name, value)
+for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+    os.environ[name] = NOWHERE
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
 os.environ["TLCOURSE_HOME"] = tempfile.mkdtemp(prefix="tlcourse-tests-")
