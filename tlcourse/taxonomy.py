@@ -25,7 +25,7 @@ def classify_scenario(
       nothing differs; where the tasks differ "inductive" with target labels and
       "unsupervised" with no labels at all; where only the domain differs
       "transductive" with source labels alone; else "no name".
-    - ``by_labels`` (Zhuang et al., 2021, section II): "traditional" where nothing
+    - ``by_labels`` (Zhuang et al., 2021): "traditional" where nothing
       differs; else "inductive" with target labels, "transductive" with source
       labels alone, "unsupervised" with none.
 

@@ -6,7 +6,9 @@ import hashlib
 import pickle
 import struct
 import sys
+import threading
 import types
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -111,7 +113,28 @@ def test_gzip_cut_short(tmp_path):
         data.load("mnist", root=tmp_path)
 
 
-def test_download_from_a_mirror(tmp_path, rng, monkeypatch):
+@pytest.fixture
+def server(tmp_path):
+    """Address of a folder ``mirror`` served by HTTP on this computer."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(folder))
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+def test_download_from_a_mirror(tmp_path, rng, monkeypatch, server):
     import torchvision.datasets
 
     served = tmp_path / "mirror"
@@ -122,15 +145,14 @@ def test_download_from_a_mirror(tmp_path, rng, monkeypatch):
         for file in served.iterdir()
     ]
     monkeypatch.setattr(torchvision.datasets.MNIST, "resources", sums)
-    options = dict(root=tmp_path / "cache", download=True, mirror=served.as_uri())
+    options = dict(root=tmp_path / "cache", download=True, mirror=server)
     assert len(data.load("mnist", **options)) == 10
     assert len(data.load("mnist", root=tmp_path / "cache", part="test")) == 5
 
 
-def test_a_download_that_fails_says_so(tmp_path):
-    nowhere = (tmp_path / "nothing").as_uri()
+def test_a_download_that_fails_says_so(tmp_path, server):
     with pytest.raises(data.DataMissing, match="could not be fetched"):
-        data.load("usps", root=tmp_path, download=True, mirror=nowhere)
+        data.load("usps", root=tmp_path, download=True, mirror=server)
 
 
 def test_every_address_follows_the_mirror():
@@ -348,16 +370,21 @@ def test_huggingface_offline(monkeypatch):
         data.load("huggingface", path="some/set")
 
 
-def test_huggingface_local_pictures(pictures):
-    pytest.importorskip("datasets")
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """The real library, with its cache in a folder of the test."""
+    module = pytest.importorskip("datasets")
+    monkeypatch.setattr(module.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def test_huggingface_local_pictures(library, pictures):
     got = data.load("huggingface", path=str(pictures), size=16)
     assert got.classes == ("rose", "tulip")
     assert got.x.shape == (6, 3, 16, 16)
     assert got.y.bincount().tolist() == [3, 3]
 
 
-def test_huggingface_local_text(tmp_path):
-    pytest.importorskip("datasets")
+def test_huggingface_local_text(library, tmp_path):
     file = tmp_path / "reviews.csv"
     file.write_text("text,label\nvery good,pos\nvery bad,neg\nfine,pos\n")
     options = dict(path="csv", data_files=str(file), inputs="text")

