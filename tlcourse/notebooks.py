@@ -141,7 +141,7 @@ def _answer_id(check: NotebookNode) -> str:
 def _with_checks(given: NotebookNode, checks: dict[str, NotebookNode]) -> NotebookNode:
     """The learner's cells, without their checks, with ours in the places of those.
 
-    A check that the learner's file lacks goes behind its answer, else to the end.
+    A check never stands above its answer; one without a place goes to the end.
     """
     ours = {_grade_id(cell): cell for cell in checks.values()}
     graded = {"grade", "locked"}
@@ -154,10 +154,9 @@ def _with_checks(given: NotebookNode, checks: dict[str, NotebookNode]) -> Notebo
             cells.append(_cell(cell.cell_type, cell.source, _grade_id(cell)))
     for check in checks.values():
         code = _cell("code", _publishing(check.source), _grade_id(check))
-        last = _last(cells, _grade_id(check))
-        if last is None:
-            last = _last(cells, _answer_id(check))
-        cells.insert(len(cells) if last is None else last + 1, code)
+        wanted = (_grade_id(check), _answer_id(check))
+        places = [i for i, cell in enumerate(cells) if _grade_id(cell) in wanted]
+        cells.insert(places[-1] + 1 if places else len(cells), code)
     return nbformat.v4.new_notebook(cells=cells)
 
 
@@ -166,11 +165,6 @@ def _cell(kind: str, source: str, grade_id: str) -> NotebookNode:
     cell = new.get(kind, nbformat.v4.new_raw_cell)(source)
     cell.metadata["nbgrader"] = {"grade_id": grade_id}
     return cell
-
-
-def _last(cells: list[NotebookNode], grade_id: str) -> int | None:
-    found = [i for i, cell in enumerate(cells) if _grade_id(cell) == grade_id]
-    return found[-1] if found else None
 
 
 def _publishing(source: str) -> str:

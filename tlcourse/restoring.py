@@ -12,6 +12,9 @@ from nbformat import NotebookNode
 from tlcourse.authoring import building
 from tlcourse.course import Chapter, root
 
+# What nbformat raises on files that are no notebooks.
+_BROKEN = (ValueError, KeyError, TypeError, AttributeError)
+
 
 def read_notebook(path: Path, chapter: Chapter) -> NotebookNode:
     """A learner's notebook of ``chapter``.
@@ -28,7 +31,7 @@ def read_notebook(path: Path, chapter: Chapter) -> NotebookNode:
             warnings.simplefilter("ignore")  # copied cells share an id: no harm here
             notebook = nbformat.read(path, as_version=4)
             nbformat.validate(notebook)
-    except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
+    except (*_BROKEN, nbformat.ValidationError) as error:
         why = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise ValueError(f"{path} is not a notebook ({why}). {mend}") from error
     return notebook

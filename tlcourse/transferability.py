@@ -6,8 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from tlcourse.metrics import Interval
 
 _ROUNDS = 1000  # of the fixed point in log_me; a few dozen are usual
 _PRECISION = 1e-12  # relative change of the evidence at which it stops
@@ -132,6 +135,47 @@ def log_me(features: Tensor, y: Tensor) -> Tensor:
     along = u.T @ targets  # (r, c)
     outside = (targets - u @ along).square().sum(0)  # (c,)
     return _max_evidence(s.square()[:, None], along, outside, *f.shape).mean() / len(f)
+
+
+def rank_correlation(
+    scores: Sequence[float], gains: Sequence[float], level: float = 0.95
+) -> Interval:
+    """Spearman's rank correlation of scores and gains over source models.
+
+    The interval is a percentile bootstrap over the sources, with a fixed seed: it
+    asks what other sources of the same kind would have shown.
+
+    Args:
+        scores: one score per source ``(m,)``, m >= 4.
+        gains: the gain of each source, in the same order.
+        level: confidence level in (0, 1).
+
+    Raises:
+        ValueError: unequal lengths, fewer than 4 sources, or values all equal.
+    """
+    if not 4 <= len(scores) == len(gains):
+        raise ValueError(
+            "scores and gains must be paired, at least 4 of each, got "
+            f"{len(scores)} and {len(gains)}."
+        )
+    pairs = np.array([scores, gains], dtype=np.float64)  # (2, m)
+    if not np.ptp(pairs, axis=1).all():
+        raise ValueError("equal values have no ranks; scores and gains must vary.")
+    rng = np.random.default_rng(0)
+    picks = rng.integers(0, pairs.shape[1], (2000, pairs.shape[1]))
+    again = _spearman(*pairs[:, picks])  # (2000,); nan where a draw has no spread
+    low, high = np.nanquantile(again, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(_spearman(*pairs)), float(low), float(high))
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of the ranks along the last axis, ``(..., m)``."""
+    from scipy.stats import rankdata
+
+    x, y = (rankdata(v, axis=-1) for v in (a, b))
+    x, y = (v - v.mean(-1, keepdims=True) for v in (x, y))
+    length = np.sqrt((x**2).sum(-1) * (y**2).sum(-1))
+    return (x * y).sum(-1) / np.where(length == 0, np.nan, length)
 
 
 def _max_evidence(

@@ -227,7 +227,7 @@ def gram_cka(a, b):
 
 
 def loop_hsic(k, m):
-    """Song et al., eq. 4: averages over tuples of different indices."""
+    """The U-statistic itself: averages over tuples of different indices."""
     n = len(k)
     pair = triple = quad = 0.0
     for i in range(n):

@@ -61,15 +61,15 @@ def _chapters(name: str | None) -> tuple[Chapter, ...]:
 
 
 def _targets(root: Path, chapters: tuple[Chapter, ...], required: bool) -> list[Target]:
+    from rich.console import Console
     from rich.progress import track
 
     from tlcourse.authoring.building import targets
 
-    made = [
-        target
-        for chapter in track(chapters, "Reading lessons", transient=True)
-        for target in targets(root, chapter)
-    ]
+    bar = track(
+        chapters, "Reading lessons", transient=True, console=Console(stderr=True)
+    )
+    made = [target for chapter in bar for target in targets(root, chapter)]
     if required and not made:
         folder = f"lessons/{chapters[0].folder}"
         raise ValueError(f"{folder} has neither lesson.py nor exercises.py.")

@@ -15,7 +15,7 @@ def linear_cka(a: Tensor, b: Tensor, *, debiased: bool = False) -> Tensor:
     with column-centred features. Rotating, shifting or scaling one side as a whole
     changes nothing. The plain form is biased upwards when features are many and
     samples few. ``debiased`` replaces each of the three terms by the unbiased
-    estimator of HSIC (Song et al., 2012, eq. 5), here in the form that never
+    estimator of HSIC (Song et al., 2012), here in the form that never
     builds an ``n x n`` matrix unless n is small; it may be slightly negative.
     Chapter 03 derives both.
 

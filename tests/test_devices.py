@@ -1,0 +1,58 @@
+"""The same code on every device: what runs on the CPU runs on CUDA, to the same end."""
+
+import pytest
+import torch
+
+import tlcourse
+from tlcourse import data, features, losses, models, training
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request, monkeypatch):
+    monkeypatch.setenv("TLCOURSE_DEVICE", request.param)
+    return tlcourse.device()
+
+
+@pytest.fixture(scope="module")
+def letters():
+    return data.load("glyphs", script="latin", per_class=20, size=16)
+
+
+def test_training_learns_and_evaluates(device, letters):
+    train, test = letters.split(0.8, 0.2)
+    model = models.small_resnet(len(letters.classes), width=8).to(device)
+    history = training.fit(model, train, epochs=6, lr=5e-3, progress=False)
+    assert history.train_loss[-1] < history.train_loss[0] / 2
+    found = training.evaluate(model, test)
+    assert found.n == len(test) and found.accuracy > 0.3
+    assert training.predict(model, test).shape == (len(test), len(letters.classes))
+    assert all(p.device.type == device.type for p in model.parameters())
+
+
+def test_losses_agree_with_the_cpu(device):
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(12, 5, generator=rng)
+    teacher = torch.randn(12, 5, generator=rng)
+    targets = torch.arange(12) % 5
+    for loss, given in [
+        (losses.cross_entropy, (logits, targets)),
+        (losses.label_smoothing_ce, (logits, targets)),
+        (losses.distillation_loss, (logits, teacher)),
+        (losses.triplet_loss, (logits, targets)),
+    ]:
+        here = loss(*(x.to(device) for x in given))
+        assert here.device.type == device.type
+        torch.testing.assert_close(here.cpu(), loss(*given), rtol=1e-4, atol=1e-6)
+
+
+def test_frozen_features_agree_with_the_cpu(device, letters):
+    net = models.load("glyphnet", num_classes=None)
+    x = data.load("glyphs", script="greek", per_class=2).x
+    with torch.no_grad():
+        wanted = net.eval().features(x)
+        found = net.to(device).features(x.to(device))
+    torch.testing.assert_close(found.cpu(), wanted, rtol=1e-3, atol=1e-3)
+    cka = features.linear_cka(found, wanted.to(device))
+    assert float(cka) == pytest.approx(1, abs=1e-4)
