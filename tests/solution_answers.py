@@ -17,8 +17,11 @@ ROOT = Path(__file__).resolve().parents[1]
 @lru_cache(maxsize=64)
 def _notebooks(slug: str):
     made = targets(ROOT, find_chapter(slug))
-    by_room = {target.path.parts[-3]: target.notebook for target in made
-               if target.path.name == "exercises.ipynb"}
+    by_room = {
+        target.path.parts[-3]: target.notebook
+        for target in made
+        if target.path.name == "exercises.ipynb"
+    }
     return by_room
 
 

@@ -54,8 +54,10 @@ def lab(tmp_path_factory):
         words = ["lab", "--no-browser", "--port", str(port)]
         server = subprocess.Popen(
             [sys.executable, "-m", "tlcourse", *words],
-            cwd=folder, env={**os.environ, **settings, "JUPYTER_TOKEN": "t"},
-            stdout=log, stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**os.environ, **settings, "JUPYTER_TOKEN": "t"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -81,8 +83,14 @@ def _wait_for(url, server, log):
 def browser():
     from playwright.sync_api import sync_playwright
 
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", "--no-first-run"]
+    quiet = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+    ]
     with sync_playwright() as tool:
         chromium = tool.chromium.launch(executable_path=CHROMIUM, args=quiet)
         yield chromium

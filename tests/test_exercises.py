@@ -63,9 +63,15 @@ def test_same_seed_same_cases(item):
 
 
 def _frozen(case):
-    return case.group, case.about, repr(
-        {k: v.tobytes() if isinstance(v, np.ndarray) else v
-         for k, v in case.inputs.items()}
+    return (
+        case.group,
+        case.about,
+        repr(
+            {
+                k: v.tobytes() if isinstance(v, np.ndarray) else v
+                for k, v in case.inputs.items()
+            }
+        ),
     )
 
 
@@ -73,7 +79,11 @@ def _frozen(case):
 @each(EXERCISES)
 def test_right_answers_earn_full_marks(item, seeds):
     for seed in seeds:
-        for answer in (item.key.reference, printed_answer(item.id), other_answer(item.id)):
+        for answer in (
+            item.key.reference,
+            printed_answer(item.id),
+            other_answer(item.id),
+        ):
             report = judge(item, answer, seed)
             assert report.score == 1, f"seed {seed}\n{report}"
 
@@ -127,7 +137,9 @@ def test_no_answer_is_in_the_learners_notebooks(slug):
     for exercise_id, source in answer_sources(slug).items():
         assert get(exercise_id)
         for node in _defs(source):
-            assert _normal(node) not in given, f"the answer to {exercise_id} is given away"
+            assert _normal(node) not in given, (
+                f"the answer to {exercise_id} is given away"
+            )
 
 
 def _defs(source):

@@ -100,9 +100,7 @@ def test_quiz_is_fair(path):
     assert 6 <= len(questions) <= 8
     places = [next(i for i, c in enumerate(q.choices) if c.right) for q in questions]
     assert len(set(places)) >= 3
-    longest = [
-        max(q.choices, key=lambda c: len(c.text)).right for q in questions
-    ]
+    longest = [max(q.choices, key=lambda c: len(c.text)).right for q in questions]
     assert sum(longest) <= len(questions) / 2 + 1
     assert all(len(c.why.split()) >= 4 for q in questions for c in q.choices)
 

@@ -29,7 +29,11 @@ ENVIRONMENT = {**os.environ, "PATH": BIN + os.pathsep + os.environ["PATH"]}
 def nbgrader(course: Path, *words: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "nbgrader", *words],
-        cwd=course, env=ENVIRONMENT, capture_output=True, text=True, timeout=280,
+        cwd=course,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

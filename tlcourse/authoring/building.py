@@ -61,8 +61,10 @@ def differences(target: Target) -> list[str]:
 
 def _content(cell: NotebookNode, stored: NotebookNode) -> tuple[object, ...]:
     # A learner may have answered: then only the recorded checksum is compared.
-    source = "" if is_answered(stored) and "checksum" in stored.metadata.nbgrader else (
-        cell.source
+    source = (
+        ""
+        if is_answered(stored) and "checksum" in stored.metadata.nbgrader
+        else (cell.source)
     )
     meta = {k: cell.metadata[k] for k in _COMPARED if k in cell.metadata}
     return cell.cell_type, source, meta
@@ -100,7 +102,9 @@ def _keep_outputs(stored: NotebookNode, made: NotebookNode) -> None:
 def keep_aside(path: Path) -> Path:
     """Copy a file beside itself under the first free numbered name."""
     number = 1
-    while (copy := path.with_name(f"{path.stem}.backup-{number}{path.suffix}")).exists():
+    while (
+        copy := path.with_name(f"{path.stem}.backup-{number}{path.suffix}")
+    ).exists():
         number += 1
     shutil.copy2(path, copy)
     return copy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -39,11 +40,12 @@ def execute(notebook: NotebookNode, folder: Path, name: str) -> None:
             timeout=CELL_SECONDS,
             kernel_name="python3",
             record_timing=False,
-            extra_arguments=["--log-level=ERROR"],  # its notes are for servers
             resources={"metadata": {"path": str(folder)}},
             on_cell_executed=lambda **_: bar.update(),
         )
-        client.execute(env={**os.environ, "TLCOURSE_HOME": home})
+        # The kernel's own log is for servers; a cell's stderr comes as an output.
+        environment = {**os.environ, "TLCOURSE_HOME": home}
+        client.execute(env=environment, stderr=subprocess.DEVNULL)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]

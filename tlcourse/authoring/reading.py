@@ -42,7 +42,10 @@ def read_lesson(path: Path) -> NotebookNode:
     source = jupytext.reads(text, fmt="py:percent")
     notebook = nbformat.v4.new_notebook()
     notebook.metadata = nbformat.from_dict(
-        {"kernelspec": {**_KERNEL, "name": "python3"}, "language_info": {"name": "python"}}
+        {
+            "kernelspec": {**_KERNEL, "name": "python3"},
+            "language_info": {"name": "python"},
+        }
     )
     taken: dict[str, int] = {}
     for cell in source.cells:
@@ -56,7 +59,9 @@ def read_lesson(path: Path) -> NotebookNode:
 def _expand(cell: NotebookNode, path: Path) -> list[NotebookNode]:
     keys = {k: v for k, v in cell.metadata.items() if k != "lines_to_next_cell"}
     if keys.pop("quiz", False):
-        return [_cell("markdown", text) for text in quiz_cells(path.with_name("quiz.toml"))]
+        return [
+            _cell("markdown", text) for text in quiz_cells(path.with_name("quiz.toml"))
+        ]
     makers = {"answer": _answer, "check": _check, "question": _question}
     for key, maker in makers.items():
         if key in keys:
@@ -112,7 +117,9 @@ def _question(cell: NotebookNode, keys: dict[str, Any]) -> list[NotebookNode]:
     if not isinstance(points, int) or points < 1 or not mark:
         raise ValueError(f"a question needs whole points and '{_MARK_SCHEME}'.")
     made = _cell("markdown", mark + scheme)
-    made.metadata["nbgrader"] = _nbgrader(keys["question"], points=points, solution=True)
+    made.metadata["nbgrader"] = _nbgrader(
+        keys["question"], points=points, solution=True
+    )
     made["id"] = made.metadata.nbgrader.grade_id
     return [_cell("markdown", asked.strip()), made]
 

@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlcourse.exercises.judging import Difference
+    from tlcourse.exercises.comparing import Difference
     from tlcourse.exercises.observing import Raised
     from tlcourse.exercises.spec import Case, Exercise
 

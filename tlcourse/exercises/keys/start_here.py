@@ -32,7 +32,8 @@ accuracy = Key(
         Mutant(
             "error_rate",
             lambda logits, targets: 1 - metrics.accuracy(logits, targets),
-            "That is the share of wrong answers, the error rate. Accuracy is 1 minus it.",
+            "That is the share of wrong answers, the error rate. Accuracy is 1 "
+            "minus it.",
         ),
         Mutant(
             "a_tensor",
