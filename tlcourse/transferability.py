@@ -107,7 +107,9 @@ def log_me(features: Tensor, y: Tensor) -> Tensor:
         - \tfrac12 \ln|A| - \tfrac n2 \ln 2\pi
 
     LogME is its maximum over :math:`\alpha, \beta > 0`, divided by n and averaged
-    over classes. One singular value decomposition serves all classes and rounds.
+    over classes. As in the paper it is sought by a fixed point from
+    :math:`\alpha = \beta = 1`; for features that say next to nothing about a class
+    this may be a local maximum. One singular value decomposition serves all.
 
     Args:
         features: ``(n, d)`` float; add a column of ones for an intercept.

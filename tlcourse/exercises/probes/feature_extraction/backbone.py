@@ -187,8 +187,5 @@ extract_features = Probe(
     ),
     make=_make_extract,
     observe=_observe_extract,
-    forbid=(
-        "tlcourse.features.extract_features",
-        "torchvision.models.feature_extraction.create_feature_extractor",
-    ),
+    forbid=("tlcourse.features.extract_features",),
 )

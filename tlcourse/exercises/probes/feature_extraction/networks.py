@@ -119,15 +119,19 @@ _KINDS = {
 
 
 def training_steps(model: nn.Module, x: Tensor, y: Tensor, steps: int = 2) -> None:
-    """SGD on what asks for a gradient; a pass forward only when nothing does."""
+    """SGD on what asks for a gradient; a pass forward only when nothing does.
+
+    By hand: importing torch's optimisers takes seconds, more than a check may.
+    """
     for _ in range(steps):
         loss = F.cross_entropy(model(x), y)
         learning = [p for p in model.parameters() if p.requires_grad]
         if learning and loss.requires_grad:
-            optimizer = torch.optim.SGD(learning, lr=0.2)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            gradients = torch.autograd.grad(loss, learning, allow_unused=True)
+            with torch.no_grad():
+                for p, g in zip(learning, gradients, strict=True):
+                    if g is not None:
+                        p -= 0.2 * g
 
 
 def flat(state: Mapping[str, Tensor], prefix: str, *, statistics: bool) -> Tensor:
