@@ -153,12 +153,25 @@ class Dataset:
     def show(self, n: int = 24, columns: int = 8, title: str | None = None) -> Figure:
         """A grid of the first n pictures with their class names.
 
-        Raises:
-            ValueError: the samples are not pictures.
-        """
-        from tlcourse.data.showing import picture_grid
+        In a notebook end the line with a semicolon, as after any plot.
 
-        return picture_grid(self, n, columns, title)
+        Raises:
+            ValueError: the samples are not pictures, or n is below 1.
+        """
+        from tlcourse import plots
+
+        if isinstance(self.x, list) or self.x.ndim != 4 or n < 1:
+            kinds = {2: "a table", 4: "pictures"}
+            kind = "text" if isinstance(self.x, list) else kinds.get(self.x.ndim)
+            raise ValueError(
+                f"show needs pictures (n, c, h, w) and n >= 1, got n = {n} and {kind} "
+                f"in {self.name!r}."
+            )
+        names = (
+            [self.classes[int(y)] for y in self.y[:n]] if self._has_classes() else None
+        )
+        title = title or f"{self.name}: {self.domain}"
+        return plots.image_grid(self.x[:n], title=title, labels=names, columns=columns)
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same samples with inputs and labels on ``device``."""

@@ -186,6 +186,8 @@ def _parameters(model: nn.Module) -> tuple[dict[str, Any], list[Tensor]]:
 
 
 def _shape_of_logits(model: nn.Module, x: Tensor) -> str:
+    if x.is_meta:  # a pass there imports torch's compiler, which takes seconds
+        return "not run on meta"
     try:
         return str(tuple(model(x).shape))
     except RuntimeError:
