@@ -160,13 +160,11 @@ class Dataset:
         """
         from tlcourse import plots
 
-        if isinstance(self.x, list) or self.x.ndim != 4 or n < 1:
-            kinds = {2: "a table", 4: "pictures"}
-            kind = "text" if isinstance(self.x, list) else kinds.get(self.x.ndim)
-            raise ValueError(
-                f"show needs pictures (n, c, h, w) and n >= 1, got n = {n} and {kind} "
-                f"in {self.name!r}."
-            )
+        if isinstance(self.x, list) or self.x.ndim != 4:
+            kind = "text" if isinstance(self.x, list) else "a table"
+            raise ValueError(f"show draws pictures; {self.name!r} is {kind}: print it.")
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}.")
         names = (
             [self.classes[int(y)] for y in self.y[:n]] if self._has_classes() else None
         )

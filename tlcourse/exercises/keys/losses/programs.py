@@ -140,14 +140,15 @@ def _body(flat: int) -> nn.Module:
     return nn.Sequential(*first, *second, *last)
 
 
-def _train(model: nn.Module, x: Tensor, y: Tensor, epochs: int) -> None:
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(epochs):
+def _train(model: nn.Module, x: Tensor, y: Tensor) -> None:
+    weights = list(model.parameters())
+    for _ in range(40):
         for index in torch.randperm(len(x)).split(16):
             loss = F.cross_entropy(model(x[index]), y[index])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            gradients = torch.autograd.grad(loss, weights)
+            with torch.no_grad():
+                for w, gradient in zip(weights, gradients, strict=True):
+                    w -= 0.2 * gradient
 
 
 def _hunt(
@@ -159,12 +160,12 @@ def _hunt(
 ) -> tuple[nn.Module, nn.Module, nn.Module, float]:
     """The script of the bug hunt; each argument can put one bug back in."""
     body, old_head = _body(flat), nn.Linear(_WIDTH, 4)
-    _train(nn.Sequential(body, old_head), *source, epochs=12)
+    _train(nn.Sequential(body, old_head), *source)
     x, y = target
     with torch.no_grad():
         z = body(x).reshape(-1, width)  # (n, 32)
     head = nn.Linear(width, 2)
-    _train(head, z, y, epochs=30)
+    _train(head, z, y)
     loss, _ = mean(head, zip(z.split(16), y.split(16), strict=False))
     return body, old_head, head, loss
 
