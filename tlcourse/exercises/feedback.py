@@ -115,7 +115,8 @@ class Report:
             exercise,
             "out of time",
             f"Your code was stopped after {seconds:g} s, in the case “{case}”. "
-            "Is there a loop that never ends, or one over single numbers?",
+            "Is there a loop that never ends, or one over single numbers? If it only "
+            "loaded a large library, run the check again.",
         )
 
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any
 from tlcourse.exercises.comparing import Difference, Step, alike, difference
 from tlcourse.exercises.feedback import GroupResult, Report
 from tlcourse.exercises.observing import Run, Seen, observe
-from tlcourse.exercises.spec import Case, Exercise
+from tlcourse.exercises.spec import Case, Exercise, Mutant
 
 
 def judge(exercise: Exercise, candidate: Any, seed: int = 0) -> Report:
@@ -83,12 +83,33 @@ def _by_property(
     report = report.with_difference(gap, cases[first], raised)
     if name in messages:
         report = report.saying(messages[name])
-    for exact in (True, False):
-        for mutant in exercise.key.mutants:
-            theirs = _broken(exercise, _expected(exercise, seed, mutant.name), cases)
-            if (theirs == broken) if exact else (_names(theirs) == _names(broken)):
-                return report.diagnosed(mutant.name, mutant.message)
-    return report
+    mutant, exact = _broken_alike(exercise, broken, cases, seed)
+    if mutant is None:
+        return report
+    return report.diagnosed(
+        mutant.name, mutant.message if exact else f"Perhaps this: {mutant.message}"
+    )
+
+
+def _broken_alike(
+    exercise: Exercise, broken: list[tuple[int, str]], cases: Sequence[Case], seed: int
+) -> tuple[Mutant | None, bool]:
+    """The mutant that breaks the same on the same cases, else the same somewhere.
+
+    Draws differ from answer to answer, so the second match only suggests.
+    """
+    theirs = [
+        _broken(exercise, _expected(exercise, seed, mutant.name), cases)
+        for mutant in exercise.key.mutants
+    ]
+    pairs = list(zip(exercise.key.mutants, theirs, strict=True))
+    for mutant, same in pairs:
+        if same == broken:
+            return mutant, True
+    for mutant, similar in pairs:
+        if _names(similar) == _names(broken):
+            return mutant, False
+    return None, False
 
 
 def _names(broken: list[tuple[int, str]]) -> set[str]:
