@@ -198,6 +198,12 @@ def test_log_me_of_features_that_say_nothing_is_that_of_noise_alone():
     assert log_me(f, y).item() == pytest.approx(floor, abs=0.01)
 
 
+def test_log_me_does_not_see_the_names_of_the_classes():
+    f, y = clusters(50, 8, 3)
+    names = torch.tensor([2, 7, 11])
+    torch.testing.assert_close(log_me(f, names[y]), log_me(f, y))
+
+
 def test_log_me_takes_float32():
     f, y = clusters(50, 8, 3)
     assert log_me(f.float(), y).item() == pytest.approx(log_me(f, y).item(), abs=1e-5)

@@ -58,7 +58,7 @@ def transfer_gain(
 
 
 def leep(probabilities: Tensor, y: Tensor) -> Tensor:
-    r"""Log expected empirical prediction (Nguyen et al., 2020, section 3).
+    r"""Log expected empirical prediction (Nguyen et al., 2020).
 
     With :math:`\theta(x)_z` the source model's probability of source class z:
 
@@ -107,13 +107,13 @@ def log_me(features: Tensor, y: Tensor) -> Tensor:
         - \tfrac12 \ln|A| - \tfrac n2 \ln 2\pi
 
     LogME is its maximum over :math:`\alpha, \beta > 0`, divided by n and averaged
-    over classes. As in the paper it is sought by a fixed point from
+    over the classes that occur. As in the paper it is sought by a fixed point from
     :math:`\alpha = \beta = 1`; for features that say next to nothing about a class
     this may be a local maximum. One singular value decomposition serves all.
 
     Args:
         features: ``(n, d)`` float; add a column of ones for an intercept.
-        y: classes ``(n,)`` int64, 0 to c - 1, at least two of them present.
+        y: classes ``(n,)`` int64, >= 0, at least two of them; gaps are no matter.
 
     Returns:
         Scalar float64 tensor; only comparisons on the same target data mean much.
@@ -130,8 +130,8 @@ def log_me(features: Tensor, y: Tensor) -> Tensor:
         )
     if not f.isfinite().all() or not f.any():
         raise ValueError("features must be finite and not all zero.")
-    targets = _one_hot(y)  # (n, c)
-    if (targets.sum(0) > 0).sum() < 2:
+    targets = _one_hot(y)[:, y.unique()]  # (n, c), of the classes that occur
+    if targets.shape[1] < 2:
         raise ValueError("y holds one class only; log_me needs at least two.")
     u, s, _ = torch.linalg.svd(f, full_matrices=False)  # (n, r), (r,), (r, d)
     along = u.T @ targets  # (r, c)

@@ -44,7 +44,8 @@ check("start_here.accuracy", accuracy)
 #
 # - Returns `train_x, train_y, test_x, test_y`.
 # - The test part has `round(fraction * n)` samples; the rest is for training.
-# - The same seed gives the same split, whatever else drew random numbers before.
+# - The same seed gives the same split, whatever else drew random numbers before;
+#   another seed gives another. `x` and `y` stay as they were.
 
 
 # %% answer="start_here.bug_hunt"

@@ -22,7 +22,8 @@ from tlcourse import check, hint, progress
 # - Within a class, every sample has the same chance. The seed alone decides: the
 #   same seed gives the same support, and the random state of the rest of the
 #   program stays as it was.
-# - No index twice, none in both parts, none lost.
+# - No index twice, none in both parts, none lost. When every class has exactly
+#   `k` samples, the rest is empty, and still int64.
 # - `ValueError` when a class has fewer than `k` samples, or when `k < 1`.
 
 # %% [markdown]
@@ -60,8 +61,9 @@ check("why_transfer.kshot_split", kshot_split)
 # - `shots`: $(m,)$ float, labels per class. `transfer`, `scratch`: accuracies,
 #   $(m,)$ or $(s, m)$ for $s$ seeds. All are float64 tensors.
 # - Returns a tensor: a scalar, or one gain per seed, $(s,)$.
-# - `ValueError` when the shapes do not fit, or when `shots` is not positive and
-#   strictly increasing with at least two entries.
+# - `ValueError` when the two curves differ in shape or have another length than
+#   `shots`, or when `shots` is not positive and strictly increasing with at least
+#   two entries.
 
 # %% [markdown]
 # By hand: shots 1, 2, 8; differences 0.4, 0.2, 0.1. In units of $\ln 2$ the axis
@@ -88,9 +90,10 @@ check("why_transfer.transfer_gain", transfer_gain)
 # %% [markdown]
 # ## 3. LEEP
 #
-# Write `leep(probabilities, y)`. Row $i$ of `probabilities`, $(n, s)$, is
+# Write `leep(probabilities, y)`. Row $i$ of `probabilities`, $(n, s)$ float64, is
 # $\theta(x_i)$, what a source model says about target sample $i$ in terms of its
-# $s$ **source** classes. `y`, $(n,)$ int64, are **target** classes. With
+# $s$ **source** classes. `y`, $(n,)$ int64, are **target** classes; their numbers
+# may have gaps. With
 #
 # $$\hat P(y, z) = \frac1n \sum_{i:\,y_i = y} \theta(x_i)_z, \quad
 # \hat P(y|z) = \frac{\hat P(y, z)}{\sum_{y'} \hat P(y', z)}, \quad
@@ -154,6 +157,7 @@ check("why_transfer.leep", leep)
 # LogME is the mean of $\mathcal L / n$ over the classes.
 #
 # - Returns a scalar tensor or a float. Use no intercept beyond $F$.
+# - Class numbers may have gaps; only classes that occur count.
 # - It must be right when $d > n$, too. The check is generous: 1e-4 relative.
 # - `ValueError` when lengths differ.
 

@@ -17,10 +17,12 @@ from tlcourse import check, hint, progress
 # $$\ell_i = \log\sum_j e^{z_{ij}} - z_{i y_i}.$$
 #
 # - `logits`: $(n, k)$, float; `targets`: $(n,)$, int64 in $[0, k)$.
-# - It must be right for logits near 1,000, too.
-# - A class index outside $[0, k)$ is a `ValueError`.
+# - Returns a scalar tensor in the dtype of `logits`.
+# - It must be right for logits near 1,000 and near -1,000, too, whatever the other
+#   rows hold.
+# - A class index outside $[0, k)$, -1 for example, is a `ValueError`.
 #
-# Do not call torch's own cross-entropy, log-softmax or logsumexp.
+# Do not call torch's own cross-entropy, log-softmax, logsumexp or `kl_div`.
 #
 # By hand: logits $(2, 0, 0)$, true class 0. The sum is $e^2 + 1 + 1 = 9.389$, its
 # log 2.240, so $\ell = 2.240 - 2 = 0.240$.
@@ -50,7 +52,9 @@ check("losses.cross_entropy", cross_entropy)
 #
 # $$q_{ik} = (1-\varepsilon)\,[k = y_i] + \frac{\varepsilon}{K}.$$
 #
-# - $\varepsilon$ is `smoothing`, a float; outside $[0, 1)$ it is a `ValueError`.
+# - $\varepsilon$ is `smoothing`, a float; outside $[0, 1)$ it is a `ValueError`,
+#   and so is 1 itself.
+# - Returns a scalar tensor in the dtype of `logits`.
 # - It must be right for logits near 1,000; `log_softmax` may be used here,
 #   torch's cross-entropy may not.
 #
@@ -86,7 +90,9 @@ check("losses.label_smoothing_ce", label_smoothing_ce)
 # - $S$: the parameters that `source` has under the same name **and** with the same
 #   shape. $\bar S$: all others, for example a new head.
 # - No gradient may flow into `source`. Names only in `source` do not count.
-# - Returns a scalar tensor.
+# - Names have no meaning of their own: a new part may be called anything.
+# - Leave both dicts and their tensors as they were, `requires_grad` included.
+# - Returns a scalar tensor in the dtype of the parameters.
 #
 # By hand: body $w = (1, 3)$, $w^0 = (1, 1)$, new head $(2)$, $\alpha = 0.5$,
 # $\beta = 0.1$: $0.25 \cdot 4 + 0.05 \cdot 4 = 1.2$.
@@ -118,7 +124,10 @@ check("losses.l2_sp", l2_sp)
 #   q = \mathrm{softmax}(\text{student}/T).$$
 #
 # - Both logits are $(n, k)$ float. $T \le 0$ is a `ValueError`.
-# - No gradient may flow into the teacher. It must be right for logits near 500.
+# - No gradient may flow into the teacher, and its tensor stays as it was,
+#   `requires_grad` included.
+# - It must be right for logits near 500, whatever $T$ is.
+# - Returns a scalar tensor in the dtype of `student`.
 # - `log_softmax` may be used, `kl_div` may not.
 #
 # By hand: teacher $(2, 0)$, student $(0, 0)$, $T = 2$. Then $p = (0.731, 0.269)$,
@@ -151,7 +160,9 @@ check("losses.distillation_loss", distillation_loss)
 # $$d_{ap} - d_{an} + m \quad\text{over all triplets with}\quad
 #   d_{ap} < d_{an} < d_{ap} + m.$$
 #
-# - `z`: $(n, d)$ float; `labels`: $(n,)$ int64; a scalar tensor comes back.
+# - `z`: $(n, d)$ float; `labels`: $(n,)$ int64.
+# - Returns a scalar tensor in the dtype of `z`.
+# - Both bounds are strict: equal distances are not semi-hard.
 # - Without any such triplet the loss is 0, and `backward()` works and gives 0.
 # - Two equal embeddings must not make the gradient `nan`.
 #
@@ -179,14 +190,17 @@ check("losses.triplet_loss", triplet_loss)
 # %% [markdown]
 # ## An evaluation that is right
 #
-# Write `evaluate(model, batches)`. It returns two floats: the mean cross-entropy and
-# the accuracy, both over **samples**.
+# Write `evaluate(model, batches)`. It returns two numbers (floats, or tensors with
+# one value): the mean cross-entropy and the accuracy in $[0, 1]$, in this order, both
+# over **samples**.
 #
-# - `batches` is an iterable of `(x, y)`; batches differ in size.
+# - `batches` is an iterable of `(x, y)`, perhaps a generator, so it can be gone
+#   through only once; batches differ in size.
 # - Dropout is off, BatchNorm uses its stored statistics and does not change them.
 # - No graph is built.
 # - Afterwards every submodule is in the mode it had before. A BatchNorm that
 #   was frozen in eval mode inside a training model stays in eval mode.
+# - Gradients are switched on again, and the same parameters require them as before.
 #
 # By hand: a batch of 3 with loss 0.2 each and a batch of 1 with loss 1.0 give
 # $1.6 / 4 = 0.4$, not $(0.2 + 1.0)/2 = 0.6$.
@@ -220,21 +234,23 @@ check("losses.evaluate", evaluate)
 # The script below pretrains a small network on 12 × 12 pictures of 4 source classes,
 # computes the features of the target pictures once, trains a new head for 2 classes
 # on them, and returns body, old head, new head, and the mean cross-entropy of the new
-# head over the target pictures. It has **four bugs**. Two of them do not raise an
-# error where they are made.
+# head over the target pictures. The body learns from the source alone. The script has
+# **four bugs**. Two of them do not raise an error where they are made.
 #
 # `train` is right; use it as it is.
 
 
 # %%
-def train(model, x, y, epochs):
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+def train(model, x, y, epochs, lr):
+    """Plain gradient descent on batches of 16 in random order."""
+    weights = list(model.parameters())
     for _ in range(epochs):
         for index in torch.randperm(len(x)).split(16):
             loss = torch.nn.functional.cross_entropy(model(x[index]), y[index])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            gradients = torch.autograd.grad(loss, weights)
+            with torch.no_grad():
+                for w, gradient in zip(weights, gradients, strict=True):
+                    w -= lr * gradient
 
 
 # %% answer="losses.bug_hunt"
@@ -247,13 +263,13 @@ def bug_hunt(source, target):
         *(nn.Flatten(), nn.Linear(16 * 12 * 12, 32), nn.ReLU()),
     )
     old_head = nn.Linear(32, 4)
-    train(nn.Sequential(body, old_head), *source, epochs=12)
+    train(nn.Sequential(body, old_head), *source, epochs=20, lr=0.1)
 
     x, y = target
     with torch.no_grad():
         z = body(x).reshape(-1, 64)
     head = nn.Linear(64, 2)
-    train(head, z, y, epochs=30)
+    train(head, z, y, epochs=40, lr=0.01)
 
     losses = []
     with torch.no_grad():
@@ -274,13 +290,13 @@ def bug_hunt(source, target):
         *(nn.Flatten(), nn.Linear(16 * 3 * 3, 32), nn.ReLU()),
     )
     old_head = nn.Linear(32, 4)
-    train(nn.Sequential(body, old_head), *source, epochs=12)
+    train(nn.Sequential(body, old_head), *source, epochs=20, lr=0.1)
 
     x, y = target
     with torch.no_grad():
         z = body(x)  # (n, 32)
     head = nn.Linear(32, 2)
-    train(head, z, y, epochs=30)
+    train(head, z, y, epochs=40, lr=0.01)
 
     total = 0.0
     with torch.no_grad():

@@ -22,10 +22,12 @@ from tlcourse import check, hint, progress
 # `["head"]` or `["body.3", "head"]`.
 #
 # - No parameter outside the named parts moves in training.
-# - Every module outside them stays in eval mode, **also after** `model.train()`.
-# - The named parts are left alone: their parameters learn, and their modules
-#   follow `model.train()` and `model.eval()` as before.
-# - A name that the model does not have is a `ValueError`.
+# - Every module outside them stays in eval mode (`training` is `False`), **also
+#   after** `model.train()`.
+# - The named parts are left alone: their parameters learn, unless their owner had
+#   frozen them; their modules keep their mode now, and follow `model.train()` and
+#   `model.eval()` as before. Both still return the model.
+# - `"body"` names that part, not another one called `body2`. A name that the model does not have is a `ValueError`.
 #
 # By hand: a BatchNorm with running mean $0$ and momentum $0.1$ sees one batch of
 # mean $4$ in train mode. Its running mean becomes $0.9\cdot 0+0.1\cdot 4=0.4$,
@@ -75,9 +77,10 @@ check("feature_extraction.freeze", freeze)
 # - A vector layer gives $(n, d)$. A map $(b, c, h, w)$ is averaged over $h$ and
 #   $w$: $(n, c)$.
 # - Eval mode, and no graph is recorded.
-# - Afterwards the model is as before: no hook is left, and **each module** has the
-#   mode it had. This holds when the model raises an error, too, and the error
-#   comes out.
+# - Afterwards all is as before: your hook is gone, the owner's hooks are still
+#   there, **each module** has the mode it had, each parameter its `requires_grad`,
+#   and torch records gradients again. This holds when the model raises an error,
+#   too, and the error comes out.
 #
 # By hand: the map $\begin{pmatrix}1&3\\5&7\end{pmatrix}$ of one channel becomes
 # the single number $4$.
@@ -157,7 +160,8 @@ check("feature_extraction.ridge_probe", ridge_probe)
 #   $\frac{\langle u, v\rangle}{\lVert u\rVert\,\lVert v\rVert}$ vote, one vote
 #   each. Among classes with equally many votes, the one with the nearest neighbour
 #   wins.
-# - Without `z_test` classify the training samples, each by the **others**.
+# - Without `z_test` classify the training samples, each by the **others**; another
+#   sample with equal features is one of them. Queries are compared with all samples.
 # - $1\le k\le n$, and without `z_test` $k\le n-1$; otherwise a `ValueError`.
 #
 # By hand: neighbours from the nearest on have the classes $2, 0, 0, 2$. With $k=4$
@@ -191,7 +195,7 @@ check("feature_extraction.knn_predict", knn_predict)
 # %% [markdown]
 # ## 5. Linear CKA
 #
-# Write `linear_cka(a, b)`, a scalar tensor:
+# Write `linear_cka(a, b)`, a scalar float32 tensor:
 #
 # $$\frac{\lVert \bar B^{\top}\bar A\rVert_F^2}
 #   {\lVert \bar A^{\top}\bar A\rVert_F\,\lVert \bar B^{\top}\bar B\rVert_F},$$
@@ -199,8 +203,8 @@ check("feature_extraction.knn_predict", knn_predict)
 # where a bar means that the mean over samples is subtracted from every column.
 #
 # - `a`: $(n, d_1)$, `b`: $(n, d_2)$ float32; row $i$ of both is the same sample.
-# - Unequal numbers of samples, or a side whose features never vary, are a
-#   `ValueError`.
+# - Unequal numbers of samples, or a side of which no feature varies, are a
+#   `ValueError`. Some constant features among others are fine.
 #
 # By hand, with one feature each it is the squared correlation:
 # $a=(1,2,3)$, $b=(1,3,2)$ give $\bar a=(-1,0,1)$, $\bar b=(-1,1,0)$,
@@ -235,7 +239,8 @@ check("feature_extraction.linear_cka", linear_cka)
 #
 # - The new layer takes as many features as the old one and gives `num_classes`
 #   logits. It has the old one's device and dtype.
-# - The new layer trains, even in a frozen network. Nothing else changes.
+# - The new layer trains, even in a frozen network. Nothing else changes: no other
+#   parameter or buffer, and no other module's mode.
 # - A model without a linear layer is a `ValueError`.
 #
 # By hand: a classifier `Sequential(Linear(6, 7), ReLU(), Linear(7, 4))` becomes,
@@ -269,18 +274,29 @@ check("feature_extraction.replace_head", replace_head)
 # %% [markdown]
 # ## 7. Bug hunt: a probe on cached features
 #
-# The code below runs, and its training accuracy looks good. It has **five
-# mistakes**, each one seen in published code. Find and mend them.
+# The code below runs without an error. It has **five mistakes**, each of them common.
+# Find and mend them.
 #
 # What it should do: `bug_hunt(backbone, x_train, y_train, x_test, num_classes)`
 # returns logits $(m, c)$ for the test pictures, in their order.
 #
-# - The backbone is a feature extractor: it is used as it is, and is **as before**
-#   afterwards, statistics and modes included.
+# - The backbone is a feature extractor: it is used as it is, records no graph, and
+#   is **as before** afterwards: statistics, `requires_grad`, and each module's mode.
 # - A prediction depends on the picture and on the training set alone, not on which
 #   other test pictures were given.
 # - Features are scaled by the mean and standard deviation of the training features
-#   (plus `1e-6`), and the head is the one that stands there. The head is right.
+#   (plus `1e-6`).
+#
+# The head comes first. It is right; use it as it is.
+
+
+# %%
+def head_logits(z_train, y_train, z_test, num_classes):
+    targets = F.one_hot(y_train, num_classes).float()
+    gram = z_train.T @ z_train + torch.eye(z_train.shape[1])
+    centred = targets - targets.mean(0)
+    weight = torch.linalg.solve(gram, z_train.T @ centred)
+    return z_test @ weight + targets.mean(0)
 
 
 # %% answer="feature_extraction.bug_hunt"
@@ -298,18 +314,12 @@ def scale(z):
     return (z - z.mean(0)) / (z.std(0) + 1e-6)
 
 
-def head_logits(z_train, y_train, z_test, num_classes):
-    targets = F.one_hot(y_train, num_classes).float()
-    gram = z_train.T @ z_train + torch.eye(z_train.shape[1])
-    centred = targets - targets.mean(0)
-    weight = torch.linalg.solve(gram, z_train.T @ centred)
-    return z_test @ weight + targets.mean(0)
-
-
 def bug_hunt(backbone, x_train, y_train, x_test, num_classes):
     z_train = scale(cache(backbone, x_train))
     z_test = scale(cache(backbone, x_test))
     return head_logits(z_train, y_train, z_test, num_classes)
+
+
 ### END STUB
 ### BEGIN SOLUTION
 @torch.no_grad()
@@ -322,19 +332,13 @@ def cache(backbone, x):
     return torch.cat(parts)
 
 
-def head_logits(z_train, y_train, z_test, num_classes):
-    targets = F.one_hot(y_train, num_classes).float()
-    gram = z_train.T @ z_train + torch.eye(z_train.shape[1])
-    centred = targets - targets.mean(0)
-    weight = torch.linalg.solve(gram, z_train.T @ centred)
-    return z_test @ weight + targets.mean(0)
-
-
 def bug_hunt(backbone, x_train, y_train, x_test, num_classes):
     z_train, z_test = cache(backbone, x_train), cache(backbone, x_test)
     mean, std = z_train.mean(0), z_train.std(0) + 1e-6
     z_train, z_test = (z_train - mean) / std, (z_test - mean) / std
     return head_logits(z_train, y_train, z_test, num_classes)
+
+
 ### END SOLUTION
 
 

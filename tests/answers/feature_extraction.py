@@ -20,13 +20,19 @@ def freeze(model, except_for=()):
         except AttributeError as error:
             raise ValueError(f"no part {name}") from error
 
-    def hold(module, args):
-        module.training = False
+    frozen = list(_rest(model, except_for))
+    switch = model.train
 
-    for module in _rest(model, except_for):
-        hold(module, None)
-        # Before each pass, whatever train() said meanwhile.
-        module.register_forward_pre_hook(hold)
+    # One function at the top: everything follows, then the frozen part goes back.
+    def train(mode=True):
+        switch(mode)
+        for module in frozen:
+            module.training = False
+        return model
+
+    model.train = train
+    for module in frozen:
+        module.training = False
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad = False
     return model

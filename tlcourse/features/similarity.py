@@ -71,7 +71,7 @@ def _unbiased_term(a: Tensor, b: Tensor) -> Tensor:
     K sums to minus its diagonal entry.
     """
     n = len(a)
-    k, m = a.double().square().sum(1), b.double().square().sum(1)  # (n,), (n,)
+    k, m = a.square().sum(1).double(), b.square().sum(1).double()  # (n,), (n,)
     trace = _product_norm(a, b) - (k * m).sum()
     return (
         trace + k.sum() * m.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * torch.dot(k, m)

@@ -81,9 +81,14 @@ def _paired(seen: Mapping[str, Any], case: Case) -> bool:
     return same_train and np.array_equal(seen["test_x"], seen["test_y"])
 
 
-def _partition(seen: Mapping[str, Any], case: Case) -> bool:
-    everything = np.concatenate([seen["train_x"], seen["test_x"]])
-    return np.array_equal(np.sort(everything), np.arange(case.inputs["n"]))
+def _disjoint(seen: Mapping[str, Any], case: Case) -> bool:
+    used = np.concatenate([seen["train_x"], seen["test_x"]])
+    return len(np.unique(used)) == len(used)
+
+
+def _complete(seen: Mapping[str, Any], case: Case) -> bool:
+    used = np.union1d(seen["train_x"], seen["test_x"])
+    return np.array_equal(used, np.arange(case.inputs["n"]))
 
 
 def _size(seen: Mapping[str, Any], case: Case) -> bool:
@@ -92,6 +97,11 @@ def _size(seen: Mapping[str, Any], case: Case) -> bool:
 
 def _repeats(seen: Mapping[str, Any], case: Case) -> bool:
     return np.array_equal(seen["train_y"], seen["again"])
+
+
+def _another(seen: Mapping[str, Any], case: Case) -> bool:
+    """Two right splits of 33 samples or more agree with probability under 1e-8."""
+    return set(map(int, seen["test_y"])) != set(map(int, seen["other_y"]))
 
 
 def _shuffled(seen: Mapping[str, Any], case: Case) -> bool:
@@ -106,10 +116,22 @@ bug_hunt = Key(
     reference=_split,
     properties=(
         Property("paired", _paired, "A sample and its label do not stay together."),
-        Property("partition", _partition, "Some sample is lost, or is on both sides."),
+        Property("disjoint", _disjoint, "A sample is in both parts, or twice in one."),
+        Property("complete", _complete, "A sample is lost: it is in neither part."),
         Property("size", _size, "The test part must have round(fraction * n) samples."),
         Property("repeats", _repeats, "The same seed must give the same split."),
+        Property(
+            "another seed, another split",
+            _another,
+            "Another seed must give another split: draw at random, from a generator "
+            "that gets `seed` and no constant.",
+        ),
         Property("shuffled", _shuffled, "The split must be random, not one block."),
+        Property(
+            "inputs untouched",
+            lambda seen, case: seen["untouched"],
+            "x or y was changed in place, under the caller's feet. Index, or copy.",
+        ),
     ),
     mutants=(
         Mutant(

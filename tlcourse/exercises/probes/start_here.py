@@ -23,10 +23,13 @@ def _make_accuracy(seed: int) -> list[Case]:
 
     all_wrong = np.array([[0.0, 1.0], [1.0, 0.0]], dtype=np.float32)
     nothing = {"logits": all_wrong, "targets": np.array([0, 1])}
+    close = np.array([[1.0, 0.9, 0.8]], dtype=np.float32)  # no class reaches one half
+    unsure = {"logits": close, "targets": np.array([0])}
     return [
         case("9 samples, 4 classes", 9, 4),
         case("30 samples, 3 classes", 30, 3),
         Case("value", "every prediction is wrong", nothing),
+        Case("value", "one sample, and the classes are close", unsure),
     ]
 
 
@@ -64,7 +67,7 @@ def _make_bug_hunt(seed: int) -> list[Case]:
         )
 
     return [
-        case("50 samples, a quarter for testing", 50, 0.25),
+        case("50 samples, 35 % for testing", 50, 0.35),
         case("40 samples, half for testing", 40, 0.5),
         case("33 samples, a third for testing", 33, 1 / 3),
     ]
@@ -75,10 +78,13 @@ def _observe_bug_hunt(candidate: Callable[..., Any], case: Case) -> Mapping[str,
     n, fraction, seed = (case.inputs[name] for name in ("n", "fraction", "seed"))
     y = torch.arange(n)
     x = y[:, None].float().repeat(1, 2)
+    given = x.clone(), y.clone()
     torch.manual_seed(1)
-    first = candidate(x, y, fraction, seed)
+    first = candidate(*given, fraction, seed)
+    untouched = torch.equal(x, given[0]) and torch.equal(y, given[1])
     torch.manual_seed(2)
-    again = candidate(x, y, fraction, seed)
+    again = candidate(x.clone(), y.clone(), fraction, seed)
+    other = candidate(x.clone(), y.clone(), fraction, seed + 1)
     train_x, train_y, test_x, test_y = first
     return {
         "train_x": train_x[:, 0],
@@ -86,6 +92,8 @@ def _observe_bug_hunt(candidate: Callable[..., Any], case: Case) -> Mapping[str,
         "test_x": test_x[:, 0],
         "test_y": test_y,
         "again": again[1],
+        "other_y": other[3],
+        "untouched": untouched,
     }
 
 
@@ -98,8 +106,8 @@ bug_hunt = Probe(
     kind="property",
     hints=(
         "Print the split of ten samples whose label is their own number. What is odd?",
-        "Train and test must be disjoint, together everything, x and y in one order, "
-        "and the same seed must give the same split.",
+        "Train and test must be disjoint, together everything, x and y in one order; "
+        "the same seed must give the same split, another seed another.",
         "One torch.Generator().manual_seed(seed), one torch.randperm(n, generator=…), "
         "test = order[:num_test], train = order[num_test:], index x and y with both.",
     ),

@@ -63,6 +63,12 @@ def _nan_for_constant(a: Tensor, b: Tensor) -> Tensor:
     return features.linear_cka(a, b)
 
 
+def _refuses_a_dead_feature(a: Tensor, b: Tensor) -> Tensor:
+    if any((z.amax(0) == z.amin(0)).any() for z in (a, b)):
+        raise ValueError("a constant feature")
+    return features.linear_cka(a, b)
+
+
 linear_cka = Key(
     reference=features.linear_cka,
     mutants=(
@@ -114,6 +120,12 @@ linear_cka = Key(
             _nan_for_constant,
             "Features that never vary give 0 / 0 = nan, which spreads without a word. "
             "Raise a ValueError that says so.",
+        ),
+        Mutant(
+            "refuses_a_dead_feature",
+            _refuses_a_dead_feature,
+            "You refuse a side as soon as one of its features is constant. One dead "
+            "unit adds nothing to the sums; refuse only if all features are constant.",
         ),
     ),
 )

@@ -83,6 +83,34 @@ def _top_level_only(model: nn.Module, except_for: Sequence[str]) -> nn.Module:
     return features.freeze(model, [n for n in except_for if "." not in n])
 
 
+def _prefix_match(model: nn.Module, except_for: Sequence[str]) -> nn.Module:
+    _outside(model, except_for)
+    start = tuple(except_for)
+    wider = [n for n, _ in model.named_modules() if n.startswith(start)]
+    return features.freeze(model, wider)
+
+
+def _thaws_kept(model: nn.Module, except_for: Sequence[str]) -> nn.Module:
+    features.freeze(model, except_for)
+    for name in except_for:
+        model.get_submodule(name).requires_grad_(True)
+    return model
+
+
+def _kept_in_eval(model: nn.Module, except_for: Sequence[str]) -> nn.Module:
+    return features.freeze(model, except_for).eval()
+
+
+def _train_returns_none(model: nn.Module, except_for: Sequence[str]) -> nn.Module:
+    passes_on = features.freeze(model, except_for).train
+
+    def train(mode: bool = True) -> None:
+        passes_on(mode)
+
+    model.train = train  # type: ignore[assignment, method-assign]
+    return model
+
+
 freeze = Key(
     reference=features.freeze,
     mutants=(
@@ -144,6 +172,31 @@ freeze = Key(
             _top_level_only,
             "A dotted name such as `body.3` was not kept. Find parts by "
             "`model.get_submodule(name)`, which knows nested names.",
+        ),
+        Mutant(
+            "prefix_match",
+            _prefix_match,
+            "`name.startswith(kept)` also keeps parts whose name only begins alike: "
+            "`body2` when `body` is kept. Compare whole names, or use "
+            "`model.get_submodule(name).modules()`.",
+        ),
+        Mutant(
+            "thaws_kept",
+            _thaws_kept,
+            "You set `requires_grad = True` in the kept parts, and thaw what their "
+            "owner had frozen there. Set it to False outside, and touch nothing else.",
+        ),
+        Mutant(
+            "kept_in_eval",
+            _kept_in_eval,
+            "`model.eval()` puts the kept parts into eval mode too, until somebody "
+            "calls train(). Change the mode of the frozen modules only.",
+        ),
+        Mutant(
+            "train_returns_none",
+            _train_returns_none,
+            "`model.train()` returns None now, so that `model.train().to(device)` "
+            "fails, and so does `model = model.eval()`. Return the module.",
         ),
     ),
 )

@@ -17,8 +17,9 @@ class _Probe:
     """A probe on cached features; each flag puts one mistake in."""
 
     train_mode: bool = False
-    stays_in_eval: bool = False
+    restore: str = "each"  # "each" module, the "root" for all, or "never"
     graph: bool = False
+    detach: bool = False
     shuffled: bool = False
     noisy: bool = False
     scaled_by_test: bool = False
@@ -48,10 +49,13 @@ class _Probe:
                 if self.noisy:
                     batch = batch + 0.1 * torch.randn_like(batch)
                 parts.append(backbone(batch))
-        if not self.stays_in_eval:
+        if self.restore == "root":
+            backbone.train(modes[backbone])
+        elif self.restore == "each":
             for module, mode in modes.items():
                 module.training = mode
-        return torch.cat(parts)
+        z = torch.cat(parts)
+        return z.detach() if self.detach else z
 
 
 bug_hunt = Key(
@@ -66,15 +70,28 @@ bug_hunt = Key(
         ),
         Mutant(
             "stays_in_eval",
-            _Probe(stays_in_eval=True),
+            _Probe(restore="never"),
             "The backbone comes back in eval mode. Remember the mode of each module "
             "and restore it when the features are cached.",
+        ),
+        Mutant(
+            "root_mode_for_all",
+            _Probe(restore="root"),
+            "`backbone.train(mode)` at the end puts every part into one mode, also the "
+            "BatchNorm that its owner held in eval mode. Remember and restore "
+            "`training` module by module.",
         ),
         Mutant(
             "keeps_graph",
             _Probe(graph=True),
             "The cached features carry a graph back into the frozen backbone, which "
             "costs memory and lets gradients through. Cache under `torch.no_grad()`.",
+        ),
+        Mutant(
+            "detached_late",
+            _Probe(graph=True, detach=True),
+            "detach() comes too late: each forward pass still recorded its graph and "
+            "kept the activations. Run the passes under `torch.no_grad()`.",
         ),
         Mutant(
             "shuffled_features",

@@ -39,6 +39,13 @@ def _itself(z: Tensor, y: Tensor, queries: Tensor | None, k: int) -> Tensor:
     return features.knn_predict(z, y, _checked(z, queries, k), k)
 
 
+def _drops_the_first(z: Tensor, y: Tensor, queries: Tensor | None, k: int) -> Tensor:
+    if queries is not None:
+        return features.knn_predict(z, y, queries, k)
+    s = F.normalize(_checked(z, queries, k), dim=1) @ F.normalize(z, dim=1).T
+    return _vote(y[s.topk(k + 1).indices[:, 1:]])
+
+
 def _smallest_label(z: Tensor, y: Tensor, queries: Tensor | None, k: int) -> Tensor:
     index, _ = features.nearest(z, queries, k)
     return F.one_hot(y[index], int(y.max()) + 1).sum(1).argmax(1)
@@ -83,6 +90,13 @@ knn_predict = Key(
             _itself,
             "Without queries each sample votes for itself, and one neighbour is always "
             "right. Leave the sample out: set the diagonal to -inf before topk.",
+        ),
+        Mutant(
+            "drops_the_first",
+            _drops_the_first,
+            "You take k + 1 neighbours and drop the first, as if it were the sample "
+            "itself. With an equal sample elsewhere it may be the other one. Set the "
+            "diagonal to -inf before topk.",
         ),
         Mutant(
             "smallest_label_wins",

@@ -42,6 +42,18 @@ def _hard_too(z: Tensor, labels: Tensor, margin: float) -> Tensor:
     return _mean(_hinge(near, far, margin)[valid & (far < near + margin)])
 
 
+def _near_bound_counts(z: Tensor, labels: Tensor, margin: float) -> Tensor:
+    near, far, valid = _triplets(_squared(z), labels)
+    kept = valid & (near <= far) & (far < near + margin)
+    return _mean((near - far + margin)[kept])
+
+
+def _far_bound_counts(z: Tensor, labels: Tensor, margin: float) -> Tensor:
+    near, far, valid = _triplets(_squared(z), labels)
+    kept = valid & (near < far) & (far <= near + margin)
+    return _mean((near - far + margin)[kept])
+
+
 def _hard_only(z: Tensor, labels: Tensor, margin: float) -> Tensor:
     near, far, valid = _triplets(_squared(z), labels)
     return _mean(_hinge(near, far, margin)[valid & (far < near)])
@@ -102,6 +114,18 @@ triplet_loss = Key(
             _hard_only,
             "Only hard triplets (d_an < d_ap) are counted. Early in training they "
             "drive all points together. Semi-hard means d_ap < d_an < d_ap + margin.",
+        ),
+        Mutant(
+            "near_bound_counts",
+            _near_bound_counts,
+            "A triplet with d_an = d_ap is counted. The negative must lie farther away "
+            "than the positive: d_ap < d_an, not <=.",
+        ),
+        Mutant(
+            "far_bound_counts",
+            _far_bound_counts,
+            "A triplet with d_an = d_ap + margin is counted. Its loss is 0, so it only "
+            "makes the mean smaller: d_an < d_ap + margin, not <=.",
         ),
         Mutant(
             "anchor_as_positive",

@@ -140,15 +140,15 @@ def _body(flat: int) -> nn.Module:
     return nn.Sequential(*first, *second, *last)
 
 
-def _train(model: nn.Module, x: Tensor, y: Tensor) -> None:
+def _train(model: nn.Module, x: Tensor, y: Tensor, epochs: int, lr: float) -> None:
     weights = list(model.parameters())
-    for _ in range(40):
+    for _ in range(epochs):
         for index in torch.randperm(len(x)).split(16):
             loss = F.cross_entropy(model(x[index]), y[index])
             gradients = torch.autograd.grad(loss, weights)
             with torch.no_grad():
                 for w, gradient in zip(weights, gradients, strict=True):
-                    w -= 0.2 * gradient
+                    w -= lr * gradient
 
 
 def _hunt(
@@ -160,12 +160,12 @@ def _hunt(
 ) -> tuple[nn.Module, nn.Module, nn.Module, float]:
     """The script of the bug hunt; each argument can put one bug back in."""
     body, old_head = _body(flat), nn.Linear(_WIDTH, 4)
-    _train(nn.Sequential(body, old_head), *source)
+    _train(nn.Sequential(body, old_head), *source, epochs=20, lr=0.1)
     x, y = target
     with torch.no_grad():
         z = body(x).reshape(-1, width)  # (n, 32)
     head = nn.Linear(width, 2)
-    _train(head, z, y)
+    _train(head, z, y, epochs=40, lr=0.01)
     loss, _ = mean(head, zip(z.split(16), y.split(16), strict=False))
     return body, old_head, head, loss
 
@@ -205,6 +205,20 @@ bug_hunt = Key(
             "trained on all of the source, and left alone afterwards?",
         ),
         Property(
+            "body_from_source",
+            lambda seen, case: seen["source moves the body"],
+            "Other source labels leave the body as it is: it was never trained. "
+            "Pre-training moves the weights of the body and of the old head.",
+            group="batches of one size",
+        ),
+        Property(
+            "body_left_alone",
+            lambda seen, case: not seen["target moves the body"],
+            "Other target labels change the body: it was trained on the target, too. "
+            "Compute the features once, and train only the new head on them.",
+            group="batches of one size",
+        ),
+        Property(
             "tuned",
             lambda seen, case: seen["target accuracy"] >= 0.8,
             "The new head does not solve the target task. Is it trained on what "
@@ -240,8 +254,9 @@ bug_hunt = Key(
         Mutant(
             "mean_of_batch_means",
             _unequal_batches,
-            "The loss is a mean of batch means, and the last batch is smaller. Weigh "
-            "each batch by its number of samples: sum(loss * len(y)) / n.",
+            "The last batch, which is smaller, has the wrong weight: every sample "
+            "counts alike. Weigh each batch's mean by its number of samples: "
+            "sum(loss * len(y)) / n.",
         ),
     ),
 )

@@ -30,7 +30,12 @@ def _over_classes(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _unchecked(logits: Tensor, targets: Tensor) -> Tensor:
-    return losses.cross_entropy(logits, targets.clamp(max=logits.shape[1] - 1))
+    return losses.cross_entropy(logits, targets.clamp(0, logits.shape[1] - 1))
+
+
+def _counts_from_the_end(logits: Tensor, targets: Tensor) -> Tensor:
+    wrapped = torch.where(targets < 0, targets + logits.shape[1], targets)
+    return losses.cross_entropy(logits, wrapped)
 
 
 cross_entropy = Key(
@@ -67,6 +72,12 @@ cross_entropy = Key(
             _unchecked,
             "A class index outside [0, k) was accepted. Raise a ValueError: silent "
             "clamping trains on wrong labels.",
+        ),
+        Mutant(
+            "negative_target",
+            _counts_from_the_end,
+            "The class index -1 was accepted: indexing counts it from the end, so it "
+            "trains the last class. Check both ends: 0 <= target < k.",
         ),
     ),
 )
@@ -164,8 +175,8 @@ label_smoothing_ce = Key(
         Mutant(
             "any_smoothing",
             _any_smoothing,
-            "A smoothing outside [0, 1) was accepted; it makes q negative. Raise a "
-            "ValueError that names the range.",
+            "A smoothing outside [0, 1) was accepted: at 1 the label no longer counts, "
+            "beyond it q is negative. Raise a ValueError that names the range.",
         ),
     ),
 )

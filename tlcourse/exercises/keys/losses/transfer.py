@@ -77,6 +77,13 @@ def _source_moves(
     return alpha / 2 * _squares(gaps) + beta / 2 * _squares(new)
 
 
+def _source_frozen(
+    params: _Weights, source: _Weights, alpha: float, beta: float
+) -> Tensor:
+    frozen = {name: start.requires_grad_(False) for name, start in source.items()}
+    return losses.l2_sp(params, frozen, alpha, beta)
+
+
 l2_sp = Key(
     reference=losses.l2_sp,
     mutants=(
@@ -129,6 +136,12 @@ l2_sp = Key(
             "A gradient flows into the source tensors, so the anchor could move. "
             "Detach them: w0.detach().",
         ),
+        Mutant(
+            "source_frozen",
+            _source_frozen,
+            "Your code changed the source: its tensors no longer require gradients. "
+            "w0.detach() gives a view without a gradient and leaves w0 alone.",
+        ),
     ),
 )
 
@@ -160,6 +173,10 @@ def _reversed_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
 def _teacher_learns(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     soft_student = _soft(student, temperature)
     return temperature**2 * _kl(_soft(teacher, temperature), soft_student).mean()
+
+
+def _teacher_frozen(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    return losses.distillation_loss(student, teacher.requires_grad_(False), temperature)
 
 
 def _over_classes(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -210,6 +227,12 @@ distillation_loss = Key(
             _teacher_learns,
             "A gradient flows into the teacher: it would learn to agree with the "
             "student. Detach its logits, or compute them under no_grad.",
+        ),
+        Mutant(
+            "teacher_frozen",
+            _teacher_frozen,
+            "Your code changed the teacher: its logits no longer require a gradient. "
+            "teacher.detach() gives a view without one and leaves the teacher alone.",
         ),
         Mutant(
             "mean_over_classes",

@@ -39,6 +39,10 @@ def _left_steps(shots: Tensor, transfer: Tensor, scratch: Tensor) -> Tensor:
     return ((transfer - scratch)[..., :-1] * u.diff()).sum(-1) / (u[-1] - u[0])
 
 
+def _mean_over_seeds(shots: Tensor, transfer: Tensor, scratch: Tensor) -> Tensor:
+    return _right(shots, transfer, scratch).mean()
+
+
 transfer_gain = Key(
     reference=_right,
     mutants=(
@@ -77,6 +81,12 @@ transfer_gain = Key(
             _left_steps,
             "Each stretch uses its left end only, a step function. The trapezoid rule "
             "takes the mean of both ends.",
+        ),
+        Mutant(
+            "mean_over_seeds",
+            _mean_over_seeds,
+            "You average over the seeds too. Sum over the last axis only and return "
+            "one gain per seed: their spread tells a gain from luck.",
         ),
     ),
 )

@@ -121,18 +121,24 @@ def _evidence(
 
 
 def _over_classes(
-    flaw: Callable[[Tensor, Tensor], Tensor],
+    flaw: Callable[[Tensor, Tensor], Tensor], occurring: bool = True
 ) -> Callable[[Tensor, Tensor], Tensor]:
     def score(features: Tensor, y: Tensor) -> Tensor:
         if len(features) != len(y):
             raise ValueError("lengths differ")
-        return flaw(features, F.one_hot(y).double().T) / len(y)
+        found = y.unique() if occurring else torch.arange(int(y.max()) + 1)
+        return flaw(features, (found[:, None] == y).double()) / len(y)
 
     return score
 
 
 def _mean(f: Tensor, targets: Tensor, **flaw: object) -> Tensor:
     return torch.stack([_evidence(f, t, **flaw) for t in targets]).mean()
+
+
+def _class_numbers(f: Tensor, y: Tensor) -> Tensor:
+    numbers = y.to(f.dtype)
+    return _over_classes(lambda f, _: _evidence(f, numbers))(f, y)
 
 
 def _span_only(f: Tensor) -> Callable[[Tensor], Tensor]:
@@ -170,9 +176,7 @@ log_me = Key(
         ),
         Mutant(
             "class_numbers",
-            _over_classes(
-                lambda f, t: _evidence(f, torch.arange(len(t), dtype=t.dtype) @ t)
-            ),
+            _class_numbers,
             "You regress on the class number, as if class 4 were twice class 2. Use a "
             "0/1 indicator for each class and average the evidences.",
         ),
@@ -180,6 +184,12 @@ log_me = Key(
             "not_per_sample",
             _over_classes(lambda f, t: _mean(f, t) * t.shape[1]),
             "Divide the log evidence by n, or scores grow with the number of samples.",
+        ),
+        Mutant(
+            "classes_without_samples",
+            _over_classes(_mean, occurring=False),
+            "Labels may have gaps. A class that does not occur has only zeros as its "
+            "target, and no maximum of the evidence: loop over y.unique().",
         ),
     ),
 )

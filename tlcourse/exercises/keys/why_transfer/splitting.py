@@ -19,6 +19,8 @@ Pair = tuple[Tensor, Tensor]
 def _reference(y: Tensor, k: int, seed: int) -> Pair:
     _, numbers = np.unique(y.numpy(), return_inverse=True)
     num_classes = int(numbers.max()) + 1
+    if k >= 1 and (np.bincount(numbers) == k).all():  # the package refuses this
+        return torch.arange(len(y)), torch.arange(0)
     support, rest = pick_few_shot(k, numbers, None, num_classes, seed)
     return torch.from_numpy(support), torch.from_numpy(rest)
 
@@ -87,7 +89,7 @@ def _counts_classes(y: Tensor, k: int, seed: int) -> Pair:
 
 def _is_pair(seen: Mapping[str, Any], case: Case) -> bool:
     arrays = seen["support"], seen["rest"]
-    return all(a.dtype == np.int64 and a.ndim == 1 for a in arrays)
+    return seen["tensors"] and all(a.dtype == np.int64 and a.ndim == 1 for a in arrays)
 
 
 def _k_per_class(seen: Mapping[str, Any], case: Case) -> bool:
@@ -104,6 +106,23 @@ def _complete(seen: Mapping[str, Any], case: Case) -> bool:
 def _every_sample_comes_up(seen: Mapping[str, Any], case: Case) -> bool:
     drawn = np.unique(np.concatenate(seen["draws"]))
     return np.array_equal(drawn, np.arange(len(case.inputs["y"])))
+
+
+def _same_chance(seen: Mapping[str, Any], case: Case) -> bool:
+    """How often the first, second, ... sample of a class is drawn, over all classes.
+
+    A right answer may draw the same places in every class, so that only the draws
+    are independent: with 200 of them and p = 1/3 the deviation is 1/30, and one of
+    12 places lies outside 0.18 with probability under 1e-6.
+    """
+    y, k = case.inputs["y"], case.inputs["k"]
+    place = np.empty(len(y), dtype=np.int64)
+    for label in np.unique(y):
+        members = np.flatnonzero(y == label)
+        place[members] = np.arange(len(members))
+    share = np.bincount(place[np.concatenate(seen["draws"])], minlength=len(members))
+    share = share / len(seen["draws"]) / len(np.unique(y))
+    return bool((np.abs(share - k / len(members)) < 0.18).all())
 
 
 kshot_split = Key(
@@ -148,14 +167,28 @@ kshot_split = Key(
         Property(
             "leaves the global state",
             lambda seen, case: seen["untouched"],
-            "The global random state of torch or NumPy was changed; use a generator "
-            "of your own.",
+            "The global random state of torch, NumPy or Python was changed; use a "
+            "generator of your own.",
+            _SEEDED,
+        ),
+        Property(
+            "another seed, another support",
+            lambda seen, case: len({tuple(sorted(d)) for d in seen["draws"]}) > 1,
+            "Another seed must give another support.",
             _SEEDED,
         ),
         Property(
             "every sample comes up",
             _every_sample_comes_up,
-            "Over many seeds every sample must have a chance to be drawn.",
+            "Over many seeds every sample must have a chance to be drawn; some never "
+            "are. Shuffle all members of a class, the last one too.",
+            _SEEDED,
+        ),
+        Property(
+            "same chance",
+            _same_chance,
+            "Over many seeds some samples of a class are drawn far more often than "
+            "others. Shuffle all its members, then take k.",
             _SEEDED,
         ),
         Property(
@@ -194,8 +227,9 @@ kshot_split = Key(
         Mutant(
             "seeds_the_world",
             _seeds_the_world,
-            "torch.manual_seed resets the random state of the whole program: initial "
-            "weights drawn later depend on this split. Use torch.Generator().",
+            "A global seed (torch.manual_seed, random.seed) resets the random state of "
+            "the whole program: weights drawn later depend on this split. Use "
+            "torch.Generator().",
         ),
         Mutant(
             "no_seed",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from tlcourse.exercises.probes.feature_extraction import networks as nets
 from tlcourse.exercises.probes.feature_extraction.common import (
@@ -16,7 +18,7 @@ from tlcourse.exercises.probes.feature_extraction.common import (
 )
 from tlcourse.exercises.spec import Case, Probe
 
-_KEPT = "the kept part still learns"
+_STAYS, _KEPT = "stays frozen after .train()", "the kept part still learns"
 
 
 def _make_freeze(seed: int) -> list[Case]:
@@ -27,13 +29,13 @@ def _make_freeze(seed: int) -> list[Case]:
             "kind": kind,
             "kept": kept,
             "calls_train": True,
+            "frozen_before": "",
             "net_seed": int(rng.integers(2**31)),
             "x": normal(rng, 8, 1, 8, 8),
             "y": rng.integers(0, 3, 8),
         }
         return Case(group, about, inputs | more)
 
-    stays = "stays frozen after .train()"
     return [
         case("parameters", "linear layers, two steps", "plain", ["head"]),
         case("parameters", "nothing kept: no part learns", "plain", []),
@@ -44,9 +46,24 @@ def _make_freeze(seed: int) -> list[Case]:
             ["head"],
             calls_train=False,
         ),  # fmt: skip
-        case(stays, "BatchNorm, steps after model.train()", "norm", ["head"]),
-        case(stays, "dropout in the body", "dropout", ["head"]),
+        case(_STAYS, "BatchNorm, steps after model.train()", "norm", ["head"]),
+        case(_STAYS, "dropout in the body", "dropout", ["head"]),
         case(_KEPT, "a head with its own BatchNorm", "norm_head", ["head"]),
+        case(
+            _KEPT,
+            "a head in train mode, steps right after freezing",
+            "norm_head",
+            ["head"],
+            calls_train=False,
+        ),
+        case(
+            _KEPT,
+            "a head whose bias its owner had frozen",
+            "norm_head",
+            ["head"],
+            frozen_before="head.1.bias",
+        ),
+        case(_KEPT, "parts called body and body2", "twins", ["body"]),
         case(
             _KEPT, "a nested part, kept by its dotted name", "norm", ["body.3", "head"]
         ),
@@ -57,21 +74,42 @@ def _make_freeze(seed: int) -> list[Case]:
 def _observe_freeze(candidate: Candidate, case: Case) -> Seen:
     given = tensors(case)
     model = nets.build(given["kind"], given["net_seed"]).train()
+    if given["frozen_before"]:
+        model.get_parameter(given["frozen_before"]).requires_grad = False
     returned = candidate(model, list(given["kept"]))
-    if given["calls_train"]:
-        model.eval()
-        model.train()
+    switched = _switch(model, given["kept"]) if given["calls_train"] else {}
     torch.manual_seed(0)
     nets.training_steps(model, given["x"], given["y"])
     torch.manual_seed(0)
     state = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
     return {
         "the model is returned": returned is model,
+        **switched.get(case.group, {}),
         "body parameters": nets.flat(state, "body", statistics=False),
         "body statistics": nets.flat(state, "body", statistics=True),
         "head parameters": nets.flat(state, "head", statistics=False),
         "head statistics": nets.flat(state, "head", statistics=True),
         "outputs in train mode": model(given["x"]),
+    }
+
+
+def _switch(model: nn.Module, names: list[str]) -> Mapping[str, Seen]:
+    """Call eval() and train(), and see by group what the parts make of it."""
+    kept = nets.parts(model, names)
+    # The model's own flag says nothing about its parts: it is left out.
+    frozen = [m for m in model.modules() if m is not model and m not in kept]
+    model.eval()
+    still_training = sum(m.training for m in kept)
+    returned = model.train()
+    return {
+        _STAYS: {"frozen modules in train mode": sum(m.training for m in frozen)},
+        _KEPT: {
+            "model.train() returns the model": returned is model,
+            "kept modules in train mode after eval()": still_training,
+            "kept modules in eval mode after train()": sum(
+                not m.training for m in kept
+            ),
+        },
     }
 
 
@@ -140,30 +178,39 @@ def _observe_extract(candidate: Candidate, case: Case) -> Seen:
     model.body[1].eval()  # one BatchNorm that its owner holds in eval mode
     spy = nets.Spy(model.body[0], fails=given["fails"])
     model.body[0] = spy
-    modes, hooks = nets.modes(model), nets.hooks(model)
-    statistics = nets.flat(dict(model.named_buffers()), "body", statistics=True)
     args = model, given["x"], given["layer"], given["batch_size"]
-    if case.group == _FEATURES:
-        return {"features": candidate(*args)}
-    if case.group == _MEMORY:
+    with torch.enable_grad():  # whatever a case before has left
+        if case.group == _TRACE:
+            return _traces(candidate, *args)
         features = candidate(*args)
-        return {
-            "a graph hangs on the features": bool(features.requires_grad),
-            "gradients were recorded in the forward pass": any(spy.recorded),
-            "largest batch": max(spy.sizes, default=0),
-        }
+    if case.group == _FEATURES:
+        return {"features": features}
+    return {
+        "a graph hangs on the features": bool(features.requires_grad),
+        "a graph was recorded in the forward pass": any(spy.recorded),
+        "largest batch": max(spy.sizes, default=0),
+    }
+
+
+def _traces(candidate: Candidate, model: nn.Module, *args: Any) -> Seen:
+    """What a model, with a hook of its owner's, looks like after the call."""
+    model.get_submodule(args[1]).register_forward_hook(lambda *_: None)
+    modes, asking, hooks = nets.modes(model), nets.asking(model), nets.hooks(model)
+    statistics = nets.flat(dict(model.named_buffers()), "body", statistics=True)
     error = ""
     try:
-        candidate(*args)
+        candidate(model, *args)
     except nets.Refused:
         error = "the model's own error"
     after = nets.flat(dict(model.named_buffers()), "body", statistics=True)
     return {
         "the error that comes out": error,
-        "hooks left": nets.hooks(model) - hooks,
-        "modules in another mode": sum(
-            a != b for a, b in zip(modes, nets.modes(model), strict=True)
+        "hooks more than before": nets.hooks(model) - hooks,
+        "modules in another mode": nets.changed(modes, nets.modes(model)),
+        "parameters with another requires_grad": nets.changed(
+            asking, nets.asking(model)
         ),
+        "gradients are still recorded": torch.is_grad_enabled(),
         "running statistics moved": not torch.equal(statistics, after),
     }
 

@@ -28,16 +28,23 @@ def _make_cka(seed: int) -> list[Case]:
     other = case("refuses", "unequal numbers of samples", 20, 3, 3)
     other.inputs["b"] = other.inputs["b"][:-2]
     constant = case("refuses", "features that never vary", 20, 3, 4)
-    constant.inputs["b"][:] = constant.inputs["b"][0]
+    # Quarters: their mean is exact, so that centring gives exact zeros.
+    constant.inputs["b"][:] = np.round(constant.inputs["b"][0] * 4) / 4
+    never = case("refuses", "a first side that never varies", 20, 3, 4)
+    never.inputs["a"][:] = np.round(never.inputs["a"][0] * 4) / 4
+    dead = case("value", "one dead feature among five", 25, 4, 5)
+    dead.inputs["b"][:, 1] = 0
     turned = case("what it must ignore", "a side turned, scaled and shifted", 30, 4, 4)
     rotation, _ = np.linalg.qr(rng.normal(0, 1, (4, 4)))
     turned.inputs["b"] = (2.5 * turned.inputs["a"] @ rotation + 3).astype(np.float32)
     return [
         case("value", "30 samples, 4 and 6 features", 30, 4, 6),
         case("value", "12 samples, 20 and 5 features", 12, 20, 5),
+        dead,
         turned,
         other,
         constant,
+        never,
     ]
 
 

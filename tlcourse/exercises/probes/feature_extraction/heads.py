@@ -38,6 +38,7 @@ def _make_ridge(seed: int) -> list[Case]:
         case("fewer samples than features", "12 samples, 30 features", 12, 30, 3, 1.0),
         case("edge cases", "the last class has no sample", 20, 5, 4, 1.0, absent=1),
         case("edge cases", "a penalty of 0", 20, 5, 3, 0.0),
+        case("edge cases", "a penalty of -1", 20, 5, 3, -1.0),
     ]
 
 
@@ -85,14 +86,26 @@ def _make_knn(seed: int) -> list[Case]:
             "z_test": queries.astype(np.float32) if m else None,
         })  # fmt: skip
 
+    asked_again = case("votes", "the training samples as queries", 40, 40, 4, 1)
+    asked_again.inputs["z_test"] = asked_again.inputs["z_train"].copy()
+    twins = Case("leave one out", "two equal samples of different classes", {
+        "z_train": np.array([[1, 0], [1, 0], [0, 1], [0.1, 1]], np.float32),
+        "y_train": np.array([0, 1, 2, 2]), "k": 1, "z_test": None,
+    })  # fmt: skip
+    bounds = "bounds of k"
     return [
         case("votes", "the nearest neighbour alone", 80, 60, 4, 1),
         case("votes", "5 neighbours, 2 classes", 80, 60, 2, 5),
+        asked_again,
         case("ties", "2 neighbours, 5 classes", 80, 80, 5, 2),
         case("ties", "4 neighbours, 4 classes", 80, 80, 4, 4),
         case("leave one out", "no queries, 1 neighbour", 60, 0, 3, 1),
         case("leave one out", "no queries, 5 neighbours", 60, 0, 2, 5),
-        case("leave one out", "more neighbours than there are", 6, 0, 3, 6),
+        twins,
+        case(bounds, "queries, all samples vote", 7, 5, 3, 7),
+        case(bounds, "queries, more neighbours than samples", 7, 5, 3, 8),
+        case(bounds, "no queries, more neighbours than others", 6, 0, 3, 6),
+        case(bounds, "no neighbour", 7, 5, 3, 0),
     ]
 
 
@@ -145,6 +158,7 @@ def _make_replace(seed: int) -> list[Case]:
         case("the right layer", "a network whose classifier is called fc", "fc"),
         case("the right layer", "an earlier linear layer inside the body", "gated"),
         case("the right layer", "a classifier of two linear layers", "deep_head"),
+        case("the right layer", "a classifier two parts deep", "nested"),
         case("what trains", "a frozen network", "fc", frozen=True),
         case(place, "a float64 network", "fc", dtype="float64"),
         case(place, "a network on another device (meta)", "fc", device="meta"),
@@ -158,14 +172,20 @@ def _observe_replace(candidate: Candidate, case: Case) -> Seen:
     model = nets.build(given["kind"], given["net_seed"]).to(device, dtype)
     if given["frozen"]:
         model.requires_grad_(False)
-    before, _ = _parameters(model)
+    model.train().body[1].eval()  # one BatchNorm that its owner holds in eval mode
+    before, modes = _body(model), _modes(model)
     returned = candidate(model, given["num_classes"])
-    after, new = _parameters(model)
+    same = before == _body(model)  # asked before a pass moves the statistics
+    new = [p for name, p in model.named_parameters() if name.startswith(nets.LAST)]
+    outputs = [m.out_features for m in model.modules() if isinstance(m, nn.Linear)]
     x = torch.zeros(2, 1, 8, 8, dtype=dtype, device=device)
     return {
         "the model is returned": returned is model,
         "shape of the logits": _shape_of_logits(model, x),
-        "body as before": before == after,
+        "out_features of the last linear layer": outputs[-1] if outputs else 0,
+        "body as before": same,
+        # One group only: a mode that is changed should not cost all points.
+        **({"modes as before": modes == _modes(model)} if given["frozen"] else {}),
         "new head trains": all(p.requires_grad for p in new),
         "tensors in the new head": len(new),
         "its dtype": ", ".join({str(p.dtype) for p in new}),
@@ -173,16 +193,22 @@ def _observe_replace(candidate: Candidate, case: Case) -> Seen:
     }
 
 
-def _parameters(model: nn.Module) -> tuple[dict[str, Any], list[Tensor]]:
-    """What identifies the body's parameters, and the parameters of the head."""
-    named = dict(model.named_parameters())
-    head = [p for name, p in named.items() if name.startswith(nets.LAST)]
-    body = {
+def _body(model: nn.Module) -> dict[str, Any]:
+    """What identifies the parameters and buffers outside the last layer."""
+    return {
         name: (id(p), p.requires_grad, "meta" if p.is_meta else p.sum().item())
-        for name, p in named.items()
+        for name, p in (*model.named_parameters(), *model.named_buffers())
         if not name.startswith(nets.LAST)
     }
-    return body, head
+
+
+def _modes(model: nn.Module) -> dict[str, bool]:
+    """``training`` of each module but the last layer."""
+    return {
+        name: module.training
+        for name, module in model.named_modules()
+        if not name.startswith(nets.LAST)
+    }
 
 
 def _shape_of_logits(model: nn.Module, x: Tensor) -> str:

@@ -15,6 +15,7 @@ from tlcourse.exercises.probes.feature_extraction.common import (
 from tlcourse.exercises.spec import Case, Limits, Probe
 
 _ALONE = "a prediction does not depend on other test samples"
+_AS_BEFORE = "the backbone is as before"
 
 
 def _make_hunt(seed: int) -> list[Case]:
@@ -33,13 +34,16 @@ def _make_hunt(seed: int) -> list[Case]:
         case("logits", "24 training and 9 test samples", 24, 9, 3),
         case("logits", "41 training and 20 test samples", 41, 20, 4),
         case(_ALONE, "all 8 test samples, then 3 of them", 30, 8, 3),
-        case("the backbone is as before", "statistics and modes", 20, 10, 3),
+        case(_AS_BEFORE, "statistics, modes and requires_grad", 20, 10, 3),
     ]
 
 
 def _observe_hunt(candidate: Candidate, case: Case) -> Seen:
     given = tensors(case)
     backbone = nets.build("dropout", given["net_seed"]).body.train()
+    backbone[1].eval()  # one BatchNorm that its owner holds in eval mode
+    spy = backbone[0] = nets.Spy(backbone[0], fails=False)
+    modes, asking = nets.modes(backbone), nets.asking(backbone)
     before = nets.flat(dict(backbone.named_buffers()), "", statistics=True)
     names = ("x_train", "y_train", "x_test", "num_classes")
     logits = candidate(backbone, *(given[name] for name in names))
@@ -53,8 +57,12 @@ def _observe_hunt(candidate: Candidate, case: Case) -> Seen:
     after = nets.flat(dict(backbone.named_buffers()), "", statistics=True)
     return {
         "running statistics moved": not torch.equal(before, after),
-        "modules left in eval mode": sum(not mode for mode in nets.modes(backbone)),
+        "modules in another mode": nets.changed(modes, nets.modes(backbone)),
+        "parameters with another requires_grad": nets.changed(
+            asking, nets.asking(backbone)
+        ),
         "a graph hangs on the logits": bool(logits.requires_grad),
+        "a graph was recorded in the backbone": any(spy.recorded),
     }
 
 

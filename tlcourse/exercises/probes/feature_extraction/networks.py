@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LAST = ("fc", "head", "classifier.2")  # what replace_head has to replace
+LAST = ("fc", "head", "classifier.2", "top.block.2")  # what replace_head has to replace
 
 
 class Refused(Exception):
@@ -51,23 +53,31 @@ class Gate(nn.Module):
         return x * self.weigh(x.mean((2, 3)))[:, :, None, None].sigmoid()
 
 
+class Notes(list):
+    """A list that a copied model shares, so that a copy is watched too."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Notes:
+        """The same list."""
+        return self
+
+
 class Spy(nn.Module):
-    """A layer that notes batch sizes and whether gradients were recorded."""
+    """A layer that notes batch sizes and whether a graph was recorded."""
 
     def __init__(self, layer: nn.Module, fails: bool) -> None:
         """Stand before ``layer``; ``fails``: raise :class:`Refused` instead."""
         super().__init__()
         self.layer, self.fails = layer, fails
-        self.sizes: list[int] = []
-        self.recorded: list[bool] = []
+        self.sizes, self.recorded = Notes(), Notes()
 
     def forward(self, x: Tensor) -> Tensor:
         """What the layer gives."""
         if self.fails:
             raise Refused
+        z = self.layer(x)
         self.sizes.append(len(x))
-        self.recorded.append(torch.is_grad_enabled())
-        return self.layer(x)
+        self.recorded.append(z.requires_grad)
+        return z
 
 
 def build(kind: str, seed: int) -> nn.Module:
@@ -114,6 +124,14 @@ _KINDS = {
     "fc": lambda: Net(_convolutions(Pool()), "fc", nn.Linear(6, 4)),
     "gated": lambda: Net(_convolutions(Gate(6), Pool()), "head", nn.Linear(6, 4)),
     "deep_head": lambda: Net(_convolutions(Pool()), "classifier", _deep_classifier()),
+    "twins": lambda: Net(
+        _perceptron(), "body2", nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 3))
+    ),
+    "nested": lambda: Net(
+        _convolutions(Pool()),
+        "top",
+        nn.Sequential(OrderedDict(block=_deep_classifier())),
+    ),
     "no_linear": lambda: Net(_convolutions(), "end", Pool()),
 }
 
@@ -149,6 +167,22 @@ def flat(state: Mapping[str, Tensor], prefix: str, *, statistics: bool) -> Tenso
 def modes(model: nn.Module) -> list[bool]:
     """Each module's ``training`` flag."""
     return [module.training for module in model.modules()]
+
+
+def asking(model: nn.Module) -> list[bool]:
+    """Each parameter's ``requires_grad``."""
+    return [p.requires_grad for p in model.parameters()]
+
+
+def changed(before: Sequence[bool], after: Sequence[bool]) -> int:
+    """How many flags differ."""
+    return sum(a != b for a, b in zip(before, after, strict=True))
+
+
+def parts(model: nn.Module, names: Sequence[str]) -> list[nn.Module]:
+    """All modules inside the named parts; unknown names have none."""
+    known = dict(model.named_modules())
+    return [m for name in names if name in known for m in known[name].modules()]
 
 
 def hooks(model: nn.Module) -> int:

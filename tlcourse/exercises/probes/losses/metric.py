@@ -17,6 +17,8 @@ def _make_triplet_loss(seed: int) -> list[Case]:
         _mixed(rng, "semi-hard triplets", "12 embeddings, 4 classes", 12, 4, 0.7),
         _mixed(rng, "equal points", "two embeddings are equal", 9, 3, 0.8, twins=True),
     ]
+    line, pairs = np.array([[0], [1], [-1], [1.5]]), np.array([0, 0, 1, 1])
+    cases.append(_case(cases[0].group, "both bounds are met exactly", line, pairs, 3.0))
     none, far = "no semi-hard triplet", rng.normal(0, 0.1, (6, 3))
     far[3:] += 50
     labels = np.array([0, 0, 0, 1, 1, 1])

@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tlcourse.exercises.containing import reseed
 from tlcourse.exercises.spec import Case, Limits, Probe
 
 _FEATURES, _CLASSES = 6, 3
+_GENERATOR = "batches of 5, 2 and 9, from a generator"
 
 
 class _Watched(nn.Module):
@@ -51,12 +53,12 @@ def _make_evaluate(seed: int) -> list[Case]:
     modes = "every part gets its mode back"
     return [
         case("mean over samples", "batches of 8, 8 and 3", [8, 8, 3]),
-        case("mean over samples", "batches of 5, 2 and 9", [5, 2, 9]),
+        case("mean over samples", _GENERATOR, [5, 2, 9]),
         case("mean over samples", "one batch", [7]),
-        case("leaves no trace", "BatchNorm statistics and gradients", [8, 4]),
+        case("leaves no trace", "BatchNorm statistics and gradients", [6, 6]),
         case(modes, "the model is in train mode", [6, 6]),
         case(modes, "the model is in eval mode", [6, 6], "eval"),
-        case(modes, "in train mode, its BatchNorm in eval mode", [6, 6], "frozen"),
+        case(modes, "in train mode, two of its parts in eval mode", [6, 6], "frozen"),
     ]
 
 
@@ -65,16 +67,28 @@ def _observe_evaluate(candidate: Callable[..., Any], case: Case) -> Mapping[str,
     model.train(given["mode"] != "eval")
     if given["mode"] == "frozen":
         model.body[1].eval()
+        model.drop.eval()
+    model.body[0].weight.requires_grad_(False)
     x, y = (torch.from_numpy(given[name]) for name in ("x", "y"))
     sizes = given["sizes"]
-    batches = list(zip(x.split(sizes), y.split(sizes), strict=True))
-    loss, accuracy = candidate(model, batches)
+    batches = zip(x.split(sizes), y.split(sizes), strict=True)
+    with torch.enable_grad():  # puts the mode back, whatever the candidate leaves
+        loss, accuracy = candidate(
+            model, batches if case.about == _GENERATOR else list(batches)
+        )
+        grad_is_on = torch.is_grad_enabled()
+    seen: dict[str, Any] = {"loss": float(loss)}  # without it, no group is passed
     if case.group == "mean over samples":
-        return {"loss": float(loss), "accuracy": float(accuracy)}
+        return seen | {"accuracy": float(accuracy)}
     if case.group == "leaves no trace":
-        statistics = model.body[1].running_mean
-        return {"running_mean": statistics, "builds a graph": model.grad_was_on}
-    return {
+        trained = [name for name, w in model.named_parameters() if w.requires_grad]
+        return seen | {
+            "running_mean": model.body[1].running_mean,
+            "builds a graph": model.grad_was_on,
+            "torch.is_grad_enabled() afterwards": grad_is_on,
+            "parameters that require a gradient afterwards": ", ".join(trained),
+        }
+    return seen | {
         f"{name or 'model'}.training": m.training for name, m in model.named_modules()
     }
 
@@ -103,6 +117,7 @@ evaluate = Probe(
 )
 
 _SIDE = 12  # pixels of a side
+_EQUAL = "batches of one size"
 
 
 def _pictures(rng: np.random.Generator, quadrant: np.ndarray) -> np.ndarray:
@@ -126,7 +141,7 @@ def _make_bug_hunt(seed: int) -> list[Case]:
         return Case(group, about, inputs)
 
     return [
-        case("batches of one size", "48 target pictures, 16 in a batch", 48, 0),
+        case(_EQUAL, "48 target pictures, 16 in a batch", 48, 0),
         case(
             "a smaller last batch", "50 target pictures, the last 2 mislabelled", 50, 2
         ),
@@ -141,11 +156,37 @@ def _observe_bug_hunt(candidate: Callable[..., Any], case: Case) -> Mapping[str,
     with torch.no_grad():
         source_right = old_head(body(source[0])).argmax(1) == source[1]
         logits = head(body(x))
-    return {
+    seen = {
         "reported": float(loss),
         "loss": F.cross_entropy(logits, y),
         "source accuracy": source_right.float().mean(),
         "target accuracy": (logits.argmax(1) == y).float().mean(),
+    }
+    return seen | (_moved(candidate, source, (x, y)) if case.group == _EQUAL else {})
+
+
+def _moved(
+    candidate: Callable[..., Any],
+    source: tuple[Tensor, Tensor],
+    target: tuple[Tensor, Tensor],
+) -> dict[str, bool]:
+    """Whose labels change the body: small runs that differ in labels alone."""
+    (x, y), (target_x, target_y) = ([part[:16] for part in d] for d in (source, target))
+
+    def features(y: Tensor, target_y: Tensor) -> Tensor:
+        reseed(0)
+        body = candidate((x, y), (target_x, target_y))[0]
+        with torch.no_grad():
+            return body(x)
+
+    first = features(y, target_y)
+    others = {
+        "source moves the body": features((y + 1) % 4, target_y),
+        "target moves the body": features(y, 1 - target_y),
+    }
+    return {
+        name: not torch.allclose(first, other, rtol=0, atol=1e-3)
+        for name, other in others.items()
     }
 
 

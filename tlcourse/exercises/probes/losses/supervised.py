@@ -15,14 +15,25 @@ def _make_cross_entropy(seed: int) -> list[Case]:
         logits = rng.normal(0, scale, (n, k)).astype(np.float32)
         return Case(group, about, {"logits": logits, "targets": rng.integers(0, k, n)})
 
-    wrong = case("refuses bad input", "a class index outside the logits", 4, 3, 1.0)
+    far_apart = case("large logits", "rows near 300 and rows near -300", 6, 4, 1.0)
+    far_apart.inputs["logits"][::2] += 300
+    far_apart.inputs["logits"][1::2] -= 300
+    deep = case("far below zero", "logits near -300", 5, 4, 1.0)
+    deep.inputs["logits"][:] -= 300
+    refused = "refuses bad input"
+    wrong = case(refused, "a class index outside the logits", 4, 3, 1.0)
     wrong.inputs["targets"][1] = 3
+    negative = case(refused, "the class index -1", 4, 3, 1.0)
+    negative.inputs["targets"][2] = -1
     return [
         case("value and gradient", "5 samples, 3 classes", 5, 3, 1.0),
         case("value and gradient", "one sample", 1, 4, 1.0),
         case("value and gradient", "7 samples, 10 classes", 7, 10, 2.0),
         case("large logits", "logits near 1,000", 6, 5, 1000.0),
+        far_apart,
+        deep,
         wrong,
+        negative,
     ]
 
 
@@ -51,8 +62,11 @@ cross_entropy = Probe(
         "torch.nn.functional.log_softmax",
         "torch.log_softmax",
         "torch.Tensor.log_softmax",
+        "torch.nn.functional.kl_div",
         "torch.logsumexp",
         "torch.Tensor.logsumexp",
+        "torch.special.log_softmax",
+        "torch.special.logsumexp",
     ),
 )
 
@@ -73,8 +87,11 @@ def _make_label_smoothing(seed: int) -> list[Case]:
         case("smoothed targets", "one sample, smoothing 0.3", 1, 4, 0.3),
         case("smoothed targets", "6 samples, 10 classes, smoothing 0.2", 6, 10, 0.2),
         case("no smoothing", "smoothing 0 is plain cross-entropy", 5, 4, 0.0),
-        case("large logits", "logits near 1,000", 6, 5, 0.1, 1000.0),
+        case("no smoothing", "logits near 1,000, smoothing 0", 6, 5, 0.0, 1000.0),
+        case("large logits", "logits near 1,000, smoothing 0.1", 6, 5, 0.1, 1000.0),
+        case("large logits", "logits near 1,000, smoothing 0.4", 4, 6, 0.4, 1000.0),
         case("refuses bad input", "smoothing 1.5", 4, 3, 1.5),
+        case("refuses bad input", "smoothing 1", 4, 3, 1.0),
         case("refuses bad input", "smoothing -0.1", 4, 3, -0.1),
     ]
 

@@ -36,12 +36,18 @@ def _make_l2_sp(seed: int) -> list[Case]:
     new, three = "a new head", {"head.weight": (3, 5), "head.bias": (3,)}
     ten = {"head.weight": (10, 5), "head.bias": (10,)}
     one = {"head.weight": (1, 5), "head.bias": (1,)}
+    turned, narrow = {"head.weight": (5, 3)}, {"head.weight": (3, 4)}
+    adapter = {"adapter.weight": (3, 5)}
     return [
         case("pulled to the source", "every parameter has a source value", {}, {}),
         case("pulled to the source", "the source has one name more", {}, three),
+        case("pulled to the source", "the source has this head, too", three, three),
         case(new, "the head has no source value", three, {}),
+        case(new, "the new part is called adapter", adapter, three),
         case(new, "the source's head has 10 classes, the new one 3", three, ten),
         case(new, "the source's head has 1 output, the new one 3", three, one),
+        case(new, "the source's head is 5 x 3, the new one 3 x 5", three, turned),
+        case(new, "the source's head is 3 x 4, the new one 3 x 5", three, narrow),
         case(_FIXED, "source tensors with requires_grad=True", three, {}),
     ]
 
@@ -54,8 +60,14 @@ def _observe_l2_sp(candidate: Callable[..., Any], case: Case) -> Mapping[str, An
         *(source.values() if case.group == _FIXED else ()),
     ]:
         tensor.requires_grad_()
-    penalty = candidate(dict(params), dict(source), given["alpha"], given["beta"])
+    mine, its = dict(params), dict(source)
+    penalty = candidate(mine, its, given["alpha"], given["beta"])
     seen: dict[str, Any] = {"penalty": penalty}
+    if case.group == _FIXED:
+        seen["names in params afterwards"] = ", ".join(mine)
+        seen["names in source afterwards"] = ", ".join(its)
+        still = all(tensor.requires_grad for tensor in source.values())
+        seen["requires_grad of the source afterwards"] = still
     if has_gradient(penalty):
         both = [*params.values(), *source.values()]
         wanted = [t for t in both if t.requires_grad]
@@ -107,6 +119,7 @@ def _make_distillation(seed: int) -> list[Case]:
     return [
         case("temperature 1", "5 samples, 4 classes, T = 1", 5, 4, 1.0),
         case("temperature 1", "one sample, T = 1", 1, 6, 1.0),
+        case("temperature 1", "logits near 500, T = 1", 4, 5, 1.0, 500.0),
         case(softened, "5 samples, 4 classes, T = 4", 5, 4, 4.0),
         case(softened, "7 samples, 3 classes, T = 20", 7, 3, 20.0),
         case(softened, "logits near 500, T = 2", 4, 5, 2.0, 500.0),
@@ -125,11 +138,12 @@ def _observe_distillation(
     student, teacher, temperature = (tensors(case)[name] for name in names)
     both = student.requires_grad_(), teacher.requires_grad_()
     loss = candidate(*both, temperature)
-    seen = {"loss": loss}
+    seen = {"loss": loss, "requires_grad of the teacher": teacher.requires_grad}
     if has_gradient(loss):
-        mine, its = torch.autograd.grad(loss.sum(), both, allow_unused=True)
+        wanted = [t for t in both if t.requires_grad]
+        mine, *its = torch.autograd.grad(loss.sum(), wanted, allow_unused=True)
         seen["gradient"] = mine
-        seen["gradient into the teacher"] = its is not None and bool(its.any())
+        seen["gradient into the teacher"] = any(g is not None and g.any() for g in its)
     return seen
 
 

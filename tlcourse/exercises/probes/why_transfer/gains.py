@@ -21,16 +21,40 @@ def _make_transfer_gain(seed: int) -> list[Case]:
             group, about, {**inputs, "transfer": curves[0], "scratch": curves[1]}
         )
 
+    def refused(about: str, *shots: int) -> Case:
+        bad = case(REFUSES, about, len(shots))
+        bad.inputs["shots"][:] = shots
+        return bad
+
+    def cut(about: str, m: int, *names: str) -> Case:
+        bad = case(REFUSES, about, m)
+        return Case(
+            REFUSES,
+            about,
+            {n: v[:-1] if n in names else v for n, v in bad.inputs.items()},
+        )
+
+    by_hand = {
+        "shots": np.array([1.0, 2.0, 8.0]),
+        "transfer": np.array([0.7, 0.7, 0.8]),
+        "scratch": np.array([0.3, 0.5, 0.7]),
+    }
     unordered = case(REFUSES, "shots that do not increase", 4)
     unordered.inputs["shots"][[1, 2]] = unordered.inputs["shots"][[2, 1]]
-    unequal = case(REFUSES, "curves of different length", 4)
-    unequal.inputs["scratch"] = unequal.inputs["scratch"][:3]
+    seeds = case(REFUSES, "five seeds against one", 4, 5)
+    seeds.inputs["scratch"] = seeds.inputs["scratch"][0]
     return [
+        Case("one pair of curves", "the example by hand", by_hand),
         case("one pair of curves", "two points", 2),
         case("one pair of curves", "six points", 6),
         case("curves of several seeds", "5 seeds, 4 points", 4, 5),
         unordered,
-        unequal,
+        refused("shots 0, 1, 2", 0, 1, 2),
+        refused("shots 1, 1, 2", 1, 1, 2),
+        refused("one entry only", 3),
+        cut("curves of different length", 4, "scratch"),
+        cut("both curves shorter than shots", 4, "transfer", "scratch"),
+        seeds,
     ]
 
 
@@ -46,7 +70,8 @@ transfer_gain = Probe(
         "an average?",
         "With u_j = ln n_j and d_j = transfer_j - scratch_j, the trapezoid rule gives "
         "G = sum_j (d_j + d_{j+1}) / 2 * (u_{j+1} - u_j), over (u_m - u_1).",
-        "Check shots > 0, shots.diff() > 0 and the shapes (ValueError). Then: "
+        "Check len(shots) > 1, shots > 0, shots.diff() > 0 and the shapes "
+        "(ValueError). Then: "
         "u = shots.log(); d = transfer - scratch; width = u.diff(); return "
         "((d[..., 1:] + d[..., :-1]) / 2 * width).sum(-1) / (u[-1] - u[0]).",
     ),

@@ -42,6 +42,8 @@ def _inputs(group: str, rng: np.random.Generator) -> dict[str, Any]:
     if group == RATE:
         even = (np.arange(seeds) % 2 == 0)[None, None, :, None]
         right[..., :_POOL] = np.where(even, ~is_best, is_best)
+    if group == ERROR:  # a gain that is far from 0, so that its sign shows
+        right[1, ..., :_POOL] |= rng.random(shape[1:-1] + (_POOL,)) < 0.5
     return {
         "y": rng.permutation(np.arange(rows) % _CLASSES).astype(np.int64),
         "right": right,
@@ -57,6 +59,7 @@ class _World:
 
     def __init__(self, inputs: Mapping[str, Any]) -> None:
         self.inputs, self.calls = inputs, []
+        self.scored_on_support = False
         self.y = torch.from_numpy(inputs["y"])
         self.right = torch.from_numpy(inputs["right"])
 
@@ -78,6 +81,8 @@ class _World:
 
             def predict(x: torch.Tensor) -> torch.Tensor:
                 row = x[:, 0].long()
+                asked = set(row.tolist())
+                self.scored_on_support |= asked <= set(support.tolist())
                 return (self.y[row] + (~right[row]).long()) % _CLASSES
 
             return predict
@@ -85,8 +90,13 @@ class _World:
         return fit
 
     def _table(self, name: str, lr: float, seed: int) -> torch.Tensor:
-        rate, turn = self.inputs["rates"].index(lr), self.inputs["seeds"].index(seed)
-        return self.right[_ARMS.index(name), rate, turn]
+        rates, seeds = self.inputs["rates"], self.inputs["seeds"]
+        if lr not in rates or seed not in seeds:
+            raise ValueError(
+                "fit must get one of `rates` as lr and one of `seeds` as seed, got "
+                f"lr={lr} and seed={seed}."
+            )
+        return self.right[_ARMS.index(name), rates.index(lr), seeds.index(seed)]
 
     def honest(self, name: str, seed: int) -> float:
         """Test accuracy without leaks at the rate that validation chooses."""
@@ -94,7 +104,8 @@ class _World:
             self.inputs["rates"],
             key=lambda lr: self._table(name, lr, seed)[_POOL:].float().mean(),
         )
-        used = next(s for a, r, t, s in self.calls if (a, r, t) == (name, lr, seed))
+        wanted = (name, lr, seed)  # never trained: "all runs" says so
+        used = next((s for *run, s in self.calls if tuple(run) == wanted), frozenset())
         free = [i for i in range(_POOL) if i not in used]
         return self._table(name, lr, seed)[free].double().mean().item()
 
@@ -123,6 +134,7 @@ def observe(candidate: Callable[..., Any], case: Case) -> Mapping[str, Any]:
         "error": float(result["error"]),
         "all runs": runs == {(a, r, s) for a in _ARMS for r in rates for s in seeds},
         "one support per seed": len(supports) == len(seeds),
+        "scored on support": world.scored_on_support,
         "new support per seed": len({rows for _, rows in supports}) >= len(seeds),
     }
 

@@ -55,7 +55,7 @@ def _observe_classify_scenario(
     candidate: Callable[..., Any], case: Case
 ) -> Mapping[str, Any]:
     named = candidate(**case.inputs)
-    if type(named) is not dict:
+    if not isinstance(named, dict):
         return {"names": named}
     wanted = _NAMES.get(case.group, ())
     return {name: named[name] for name in wanted if name in named}

@@ -29,16 +29,28 @@ def _make_leep(seed: int) -> list[Case]:
     theta = unused.inputs["probabilities"]
     theta[:, rng.integers(5)] = 0
     theta /= theta.sum(1, keepdims=True)
+    gaps = case(VALUE, "target classes named 2 and 7", 20, 4, 2)
+    gaps.inputs["y"] = np.array([2, 7])[gaps.inputs["y"]]
     logits = case(REFUSES, "logits instead of probabilities", 8, 4, 3)
     logits.inputs["probabilities"] = np.log(logits.inputs["probabilities"]) + 1
+    negative = case(REFUSES, "a row 1.2, -0.2, 0, 0", 8, 4, 3)
+    negative.inputs["probabilities"][rng.integers(8)] = 1.2, -0.2, 0, 0
+    sums = case(REFUSES, "one row sums to 1.2, one to 0.8", 8, 4, 3)
+    sums.inputs["probabilities"][:2] *= [[1.2], [0.8]]
     short = case(REFUSES, "fewer labels than rows", 8, 4, 3)
     short.inputs["y"] = short.inputs["y"][:-1]
+    long = case(REFUSES, "more labels than rows", 8, 4, 3)
+    long.inputs["y"] = np.append(long.inputs["y"], 0)
     return [
         case(VALUE, "30 samples, 6 source and 4 target classes", 30, 6, 4),
         case(VALUE, "12 samples, 3 source and 5 target classes", 12, 3, 5),
+        gaps,
         unused,
         logits,
+        negative,
+        sums,
         short,
+        long,
     ]
 
 
@@ -55,8 +67,8 @@ leep = Probe(
         "P(y|z) = P(y,z) / P(z); LEEP = (1/n) sum_i log sum_z P(y_i|z) theta(x_i)_z.",
         "one_hot = F.one_hot(y).double(); joint = one_hot.T @ theta / n  # (c, s); "
         "conditional = joint / joint.sum(0) with 0 where a column sums to 0; "
-        "return (conditional[y] * theta).sum(1).log().mean(). Before that, refuse rows "
-        "that do not sum to 1.",
+        "return (conditional[y] * theta).sum(1).log().mean(). Before that, refuse "
+        "unequal lengths, negative entries and rows that do not sum to 1.",
     ),
     make=_make_leep,
     observe=lambda candidate, case: {"leep": number(candidate(*tensors(case)))},
@@ -76,15 +88,38 @@ def _make_log_me(seed: int) -> list[Case]:
         features = inner @ rng.normal(0, 1, (rank, d)) if rank < d else inner
         return Case(group, about, {"features": features, "y": y})
 
+    gaps = case(VALUE, "classes named 2 and 7", 30, 4, 2, 4)
+    gaps.inputs["y"] = np.array([2, 7])[gaps.inputs["y"]]
     short = case(REFUSES, "fewer labels than rows", 12, 3, 3, 3)
     short.inputs["y"] = short.inputs["y"][:-1]
     wide = "more features than samples"
     return [
         case(VALUE, "60 samples, 4 features, 3 classes", 60, 4, 3, 4),
         case(VALUE, "80 samples, 8 features, 5 classes", 80, 8, 5, 8),
+        gaps,
+        _faint(rng, 60, 8, 4),
         case(wide, "20 samples, 30 features of rank 4", 20, 30, 3, 4),
         short,
     ]
+
+
+def _faint(rng: np.random.Generator, n: int, d: int, c: int) -> Case:
+    """Features that explain each class little better than noise would.
+
+    Per feature they explain 1.3 times as much of it as is left per sample: the
+    evidence still has one maximum, but a few rounds do not reach it.
+    """
+    y = rng.permutation(np.arange(n) % c)
+    target = np.eye(c)[y] / np.sqrt(n / c)  # (n, c) orthonormal
+    noise = rng.normal(0, 1, (n, d))
+    basis = np.linalg.qr(np.hstack([target, noise]))[0][:, c:]  # (n, d)
+    odds = 1.3 * d / (n - d)
+    explained = odds / (1 + odds)
+    basis[:, :c] *= np.sqrt(1 - explained)
+    basis[:, :c] += np.sqrt(explained) * target
+    turn = np.linalg.qr(rng.normal(0, 1, (d, d)))[0]
+    about = f"{n} samples, {d} features that say little, {c} classes"
+    return Case(VALUE, about, {"features": np.sqrt(n) * basis @ turn, "y": y})
 
 
 log_me = Probe(
