@@ -16,6 +16,7 @@ PARTS = {
     "Notebooks": ("notebooks.py", "Kernel start included; one thread."),
     "Import": ("import_time.py", "A fresh Python each time; medians."),
     "Checks": ("check_latency.py", "The first check aside; one thread; medians."),
+    "Linear CKA": ("cka.py", "One thread; ratios to the matrix products alone."),
     "Glyphs": ("glyph_rate.py", "One thread, after the base glyphs are rendered."),
 }
 

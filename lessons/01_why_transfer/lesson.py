@@ -29,6 +29,7 @@ from tlcourse.transferability import (
 plots.use_style()
 tlcourse.seed_everything(0)
 study = load_study("why_transfer")
+spent = {}  # seconds of training, for section 7
 
 # %% [markdown]
 # ## 1. The bargain
@@ -233,8 +234,7 @@ plt.yscale("log")
 
 # %%
 torch.manual_seed(0)
-net, spent = models.small_resnet(len(latin.classes)), {}
-start = time.perf_counter()
+net, start = models.small_resnet(len(latin.classes)), time.perf_counter()
 training.fit(net, latin, epochs=4, lr=3e-3, progress=False)
 spent["pretrain"] = time.perf_counter() - start
 print(f"{len(latin)} Latin pictures, {net.feature_dim} features")
@@ -275,11 +275,9 @@ accuracy = {"scratch": training.evaluate(new, test).accuracy}
 # %%
 start = time.perf_counter()
 with torch.no_grad():
-    z = net.features(support.x)  # (n, 64)
-    spent["probe"] = time.perf_counter() - start
-    z_test = net.features(test.x)
-mean, deviation = z.mean(0), z.std(0) + 1e-3
-z, z_test = ((f - mean) / deviation for f in (z, z_test))
+    z, spent["probe"] = net.features(support.x), time.perf_counter() - start
+    z_test = net.features(test.x)  # (1200, 64)
+z, z_test = ((f - z.mean(0)) / (z.std(0) + 1e-3) for f in (z, z_test))
 
 # %%
 torch.manual_seed(0)
@@ -346,7 +344,7 @@ assert (tune[:, 0] < probe[:, 0]).all()
 assert (tune[:, -1] > probe[:, -1]).all()
 
 # %% [markdown]
-# The transfer curves cross. In the words of section 4: 160 steps of fine-tuning are
+# The transfer curves cross. As in section 4, 160 steps of fine-tuning are
 # *one* mix, not the best. With few labels they let go too far and the frozen body
 # leads; with many, its bias costs more.
 #
@@ -354,23 +352,22 @@ assert (tune[:, -1] > probe[:, -1]).all()
 #
 # Let $a_T(n)$ and $a_S(n)$ be the accuracies with and without transfer. The
 # **transfer gain** is the area between the curves over $u = \ln n$, divided by the
-# width of the axis:
+# width:
 #
 # $$G = \frac{1}{\ln n_m - \ln n_1} \int_{\ln n_1}^{\ln n_m}
 # \big(a_T - a_S\big)\,du.$$
 #
-# Why the logarithm? Labels are bought in multiples: from 1 to 2 doubles the bill, and
-# so does from 10 to 20. Both should weigh the same. A linear axis would give more
-# than half of its width to the last doubling, where the lead is smallest. $G$ is an
-# average difference in accuracy, in $[-1, 1]$.
+# Why the logarithm? Labels are bought in multiples: from 1 to 2 and from 10 to 20
+# both double the bill, so both should weigh the same. A linear axis gives over half
+# its width to the last doubling, where the lead is smallest. $G$ is an average
+# difference in accuracy.
 
 # %%
 for name, curve in [("probe", probe), ("fine-tune", tune)]:
     gains = transfer_gain(SHOTS, curve, scratch)  # (5,), one per seed
     print(f"{name:9} gain {metrics.mean_interval(gains)}")
-    assert (gains > 0.1).all()  # in every seed
     lead = (curve - scratch)[:, 1:] + (curve - scratch)[:, :-1]  # per stretch
-    assert (lead[:, -1:] < lead[:, :-1]).all()
+    assert (gains > 0.1).all() and (lead[:, -1:] < lead[:, :-1]).all()
 
 # %% [markdown]
 # ## 7. What it costs
@@ -498,14 +495,15 @@ assert abs(realised["finetune", bad[2]].mean()) < 0.03
 #
 # So "negative" is a property of source, target, *method* and number of labels
 # together. Whoever reports it must name all four.
-
-# %% [markdown]
+#
 # ## 10. Choosing a source before training
 #
 # A hub offers many source models. A **transferability score** looks at each once,
-# without training. Three sources join the ten: Latin in one typeface, and Latin
-# pretrained for 1 and for 12 epochs. The score needs some labelled target samples:
-# here 20 per class.
+# without training. It needs labelled target samples, here 20 per class.
+
+# %% [markdown]
+# Three sources join the ten: Latin in one typeface, and Latin pretrained for 1 and
+# for 12 epochs.
 #
 # **LEEP** (Nguyen et al., 2020). The source model says what it sees in
 # its own words: $\theta(x)_z$ is its probability of source class $z$. From $n$
@@ -654,11 +652,11 @@ knobs = {
     "scratch: 3 times the steps": (at5("scratch+3x steps", "none"), none),
 }
 effects = {k: metrics.paired_difference(*pair) for k, pair in knobs.items()}
+assert effects["scratch: 3 times the learning rate"].low > 0
 
 # %%
 title = "Five labels per class: what each choice changes"
 plots.effect_table(effects, title=title, xlabel="difference in test accuracy")
-assert effects["scratch: 3 times the learning rate"].low > 0
 fair = max(at5(f"scratch+3x {k}", "none").mean() for k in ("lr", "steps"))
 print(f"The lead over best-tuned scratch is {reference.mean() - fair:+.3f}.")
 assert reference.mean() - fair > 0.1 and effects["pretrain 1 epoch"].high < 0

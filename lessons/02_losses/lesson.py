@@ -729,8 +729,8 @@ assert bias.low > 0.01
 # ## 7. The choices of this chapter, measured
 #
 # The number above is a gain without any change in the network: choosing alone made
-# it. `training.fit` therefore takes `patience=` only together with `validation=`, and
-# nothing stops you from passing target test labels but you.
+# it. `training.fit` therefore takes `patience=` only together with `validation=`. That
+# no target test labels get in there is up to you.
 #
 # Now the whole chapter in one table. Each row is one choice against its plain
 # alternative, the same five seeds on both sides. Hollow: the data do not tell the sign.
@@ -779,7 +779,6 @@ plots.effect_table(knobs, title="What each choice does to target accuracy",
 # - Lin et al. *Focal loss for dense object detection.* ICCV 2017.
 # - Li, Grandvalet, Davoine. *Explicit inductive bias for transfer learning.* ICML 2018.
 # - Li et al. *DELTA.* ICLR 2019.
-# - Loshchilov, Hutter. *Decoupled weight decay regularization.* ICLR 2019.
 # - Loshchilov, Hutter. *Decoupled weight decay regularization.* ICLR 2019.
 # - Hinton et al. *Distilling the knowledge in a neural network.* arXiv 2015.
 # - Hadsell et al. *Dimensionality reduction by learning an invariant mapping.* CVPR 2006.

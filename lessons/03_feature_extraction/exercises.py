@@ -27,7 +27,8 @@ from tlcourse import check, hint, progress
 # - The named parts are left alone: their parameters learn, unless their owner had
 #   frozen them; their modules keep their mode now, and follow `model.train()` and
 #   `model.eval()` as before. Both still return the model.
-# - `"body"` names that part, not another one called `body2`. A name that the model does not have is a `ValueError`.
+# - `"body"` names that part, not another one called `body2`. A name that the
+#   model does not have is a `ValueError`.
 #
 # By hand: a BatchNorm with running mean $0$ and momentum $0.1$ sees one batch of
 # mean $4$ in train mode. Its running mean becomes $0.9\cdot 0+0.1\cdot 4=0.4$,
