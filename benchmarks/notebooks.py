@@ -30,9 +30,9 @@ def measure(path: Path) -> None:
     print(f"RESULT {seconds:.1f} {peak:.2f}")
 
 
-def table() -> list[str]:
-    """One Markdown row per notebook."""
-    rows = ["| notebook | seconds | peak memory (GiB) |", "|---|---|---|"]
+def table() -> None:
+    """Print one Markdown row per notebook."""
+    print("| notebook | seconds | peak memory (GiB) |\n|---|---|---|")
     paths = [*ROOT.glob("chapters/*/lesson.ipynb"), *ROOT.glob("solutions/*/*.ipynb")]
     one_thread = {"OMP_NUM_THREADS": "1", "TLCOURSE_THREADS": "1"}
     for path in sorted(paths):
@@ -44,9 +44,7 @@ def table() -> list[str]:
             check=True,
         )
         seconds, peak = done.stdout.split("RESULT ")[1].split()
-        rows.append(f"| {path.relative_to(ROOT)} | {seconds} | {peak} |")
-        print(rows[-1], flush=True)
-    return rows
+        print(f"| {path.relative_to(ROOT)} | {seconds} | {peak} |", flush=True)
 
 
 if __name__ == "__main__":
