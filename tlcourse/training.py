@@ -112,8 +112,7 @@ def fit(
     trainable = [p for p in model.parameters() if p.requires_grad]
     if not trainable:
         raise ValueError(
-            "the model has no parameter with requires_grad=True, so there is nothing "
-            "to train; unfreeze at least the head."
+            "nothing to train: no parameter has requires_grad=True; unfreeze the head."
         )
     if optimizer is None:
         optimizer = torch.optim.AdamW(trainable, lr=lr, weight_decay=weight_decay)
