@@ -1,6 +1,7 @@
 """The gate: every exercise is proven before a learner meets it."""
 
 import ast
+import importlib
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ from solution_answers import (
 import tlcourse
 from tlcourse.exercises import all_exercises, get, judge
 from tlcourse.exercises.catalog import chapters
+from tlcourse.exercises.forbidding import watch
 from tlcourse.exercises.observing import observe
 
 EXERCISES = list(all_exercises())
@@ -122,6 +124,14 @@ def test_calling_the_reference_is_refused(item):
         report = tlcourse.check(item.id, candidate)
         assert report.status == "refused", str(report)
         assert report.points == 0
+
+
+def test_forbidden_names_exist():
+    """Also those of packages that a check itself never imports."""
+    for name in {name for e in EXERCISES for name in e.probe.forbid}:
+        importlib.import_module(name.split(".")[0])
+        with watch([name]):
+            pass
 
 
 @each(EXERCISES)

@@ -72,8 +72,7 @@ net = models.load("glyphnet")
 georgian = data.load("glyphs", script="georgian", face="all", per_class=30)
 print(georgian, f"features d = {net.feature_dim}", sep="\n")
 title = "The target: 11 of 33 Georgian letters, distorted at random"
-plots.image_grid(georgian.x[:11], columns=11, title=title);
-
+plots.image_grid(georgian.x[:11], columns=11, title=title)
 # %% [markdown]
 # ## 2. Backbone, hook, pooling
 #
@@ -207,8 +206,7 @@ plots.learning_curve(
     title="A body without gradients still forgets its source",
     xlabel="epochs of training a head on textures (12 batches each)",
     ylabel="accuracy on Latin, old head",
-).set_ylim(0, 1);
-
+).set_ylim(0, 1)
 # %%
 thawed, frozen = curves.values()
 lost = metrics.mean_interval([run[0] - run[-1] for run in thawed])
@@ -380,11 +378,13 @@ curves = {
 
 # %%
 plots.learning_curve(
-    shots, curves, log_x=True, xlabel="labels per letter (33 letters)",
+    shots,
+    curves,
+    log_x=True,
+    xlabel="labels per letter (33 letters)",
     ylabel="accuracy on the other samples",
     title="Few labels: means and neighbours. Many: fitted heads",
-);
-
+)
 # %%
 for place in (0, -1):
     runs = [[run[place] for run in curves[h]] for h in ("prototype", "ridge")]
@@ -433,8 +433,12 @@ for ax, target in zip(axes, targets, strict=True):
         for network in ("glyphnet", "random")
     }
     plots.learning_curve(
-        range(4), curves, title=target, xlabel="layer read",
-        ylabel="probe accuracy" if ax is axes[0] else "", ax=ax,
+        range(4),
+        curves,
+        title=target,
+        xlabel="layer read",
+        ylabel="probe accuracy" if ax is axes[0] else "",
+        ax=ax,
     )
     pixels = study.values("pixels", **arm, network="glyphnet").mean()
     ax.axhline(pixels, color="C2", ls=":", label="raw pixels")
@@ -443,7 +447,8 @@ for ax, target in zip(axes, targets, strict=True):
 axes[2].legend(loc="lower right")
 axes[0].set_ylim(0, 1)
 title = "The farther the target, the less the last stage adds"
-figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold");
+figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+
 
 # %%
 def best_layer(target, seed):
@@ -457,8 +462,13 @@ print("you guessed:", my_guess)
 
 # %%
 arm = dict(question="layers", network="glyphnet")
-gains = np.array([study.values("stage3", **arm, target=t)
-                  - study.values("stage2", **arm, target=t) for t in targets])
+gains = np.array(
+    [
+        study.values("stage3", **arm, target=t)
+        - study.values("stage2", **arm, target=t)
+        for t in targets
+    ]
+)
 assert (np.diff(gains, axis=0) < 0).all()  # (3, 5): in every run
 print("stage3 minus stage2, in the order above:", gains.mean(1).round(3))
 
@@ -472,6 +482,7 @@ print("stage3 minus stage2, in the order above:", gains.mean(1).round(3))
 #
 # Is glyphnet's last layer at least better on textures than *no* pretraining? The
 # control with random weights says:
+
 
 # %%
 def of(layer, network):
@@ -569,6 +580,7 @@ print(f"features against themselves, turned, scaled, shifted: {moved:.4f}")
 # this numerator is exactly 0. A single value may be slightly negative; that is no
 # error.
 
+
 # %%
 def noise(n, d, seed):
     g = torch.Generator().manual_seed(seed)
@@ -577,8 +589,7 @@ def noise(n, d, seed):
 
 sizes, d = [25, 50, 100, 200, 400, 800], 500
 plain, fair = (
-    [[linear_cka(*noise(n, d, s), debiased=mend).item() for n in sizes]
-     for s in SEEDS]
+    [[linear_cka(*noise(n, d, s), debiased=mend).item() for n in sizes] for s in SEEDS]
     for mend in (False, True)
 )
 
@@ -591,8 +602,7 @@ plots.learning_curve(
     xlabel="number of samples n (500 features each)",
     ylabel="CKA of independent noise",
     log_x=True,
-);
-
+)
 # %%
 gap = (torch.tensor(plain) - torch.tensor(theory)).abs().max().item()
 worst = torch.tensor(fair).abs().amax(0)  # (6,), one per sample size
@@ -614,18 +624,22 @@ print(f"{worst[0]:.3f} of 0 at n = 25, within {worst[-1]:.3f} at n = 800")
 
 # %%
 curves = {
-    target: np.array([
-        study.values(f"cka_{name}", question="fine-tuning", target=target)
-        for name in LAYERS
-    ]).T
+    target: np.array(
+        [
+            study.values(f"cka_{name}", question="fine-tuning", target=target)
+            for name in LAYERS
+        ]
+    ).T
     for target in ("latin", "georgian", "textures")
 }
 ax = plots.learning_curve(
-    range(4), curves, title="Fine-tuning changes the end of the network most",
-    xlabel="layer", ylabel="debiased CKA, before and after",
+    range(4),
+    curves,
+    title="Fine-tuning changes the end of the network most",
+    xlabel="layer",
+    ylabel="debiased CKA, before and after",
 )
-ax.set_xticks(range(4), LAYERS);
-
+ax.set_xticks(range(4), LAYERS)
 # %%
 runs = np.concatenate(list(curves.values()))  # (15, 4)
 assert (runs.argmin(1) == 3).all() and (runs.argmax(1) == 0).all()
@@ -722,8 +736,7 @@ banks = {
 # %%
 reference = [score(ridge, 5, s) for s in SEEDS]
 trials = {
-    name: [score(ridge, 5, s, as_bank(f)) for s in SEEDS]
-    for name, f in banks.items()
+    name: [score(ridge, 5, s, as_bank(f)) for s in SEEDS] for name, f in banks.items()
 }
 trials["nearest neighbour"] = [score(neighbour, 5, s) for s in SEEDS]
 trials["prototypes"] = [score(prototype, 5, s) for s in SEEDS]
@@ -742,8 +755,7 @@ plots.effect_table(
     effects,
     title="Weights matter most, then who shares a train-mode batch",
     xlabel="change of accuracy against the reference",
-);
-
+)
 # %%
 assert effects["random weights"].high < -0.4
 assert effects["train mode, sorted by class"].high < -0.1

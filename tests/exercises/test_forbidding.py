@@ -70,3 +70,32 @@ def test_a_name_that_does_not_exist_is_an_error():
         watch(["torch.logsumexpp"]),
     ):
         pass
+
+
+def test_a_package_nobody_imported_is_watched_without_importing_it(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "heavy.py").write_text(
+        "class Ridge:\n    def fit(self):\n        pass\n\ndef other():\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    with pytest.raises(ForbiddenCall, match="Ridge"), watch(["heavy.Ridge"]):
+        assert "heavy" not in sys.modules
+        import heavy
+
+        heavy.other()
+        heavy.Ridge().fit()
+
+
+def test_one_context_manager_does_not_stand_for_all():
+    from tlcourse.models import record
+
+    with watch(["tlcourse.models.record"]), torch.no_grad():
+        pass
+    with (
+        pytest.raises(ForbiddenCall),
+        watch(["tlcourse.models.record"]),
+        record(torch.nn.Linear(2, 2), [""]),
+    ):
+        pass

@@ -7,6 +7,8 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from functools import lru_cache
+from types import ModuleType
+from typing import Any
 
 from tlcourse.exercises import keys, probes
 from tlcourse.exercises.spec import Exercise, Key, Probe
@@ -31,19 +33,24 @@ def _of_chapter(slug: str) -> dict[str, Exercise]:
     """The exercises of one chapter; the others are not imported."""
     if slug not in chapters():
         return {}
-    probe_module = importlib.import_module(f"{probes.__name__}.{slug}")
-    key_module = importlib.import_module(f"{keys.__name__}.{slug}")
+    their_keys = dict(_named(keys, slug, Key))
     found = {}
-    for name, probe in vars(probe_module).items():
-        if isinstance(probe, Probe):
-            key = getattr(key_module, name, None)
-            if probe.id != f"{slug}.{name}" or not isinstance(key, Key):
-                raise TypeError(
-                    f"{probe.id}: the probe must stand in probes/{slug}.py and its "
-                    f"key in keys/{slug}.py, both under the name {name!r}."
-                )
-            found[probe.id] = Exercise(probe, key)
+    for name, probe in _named(probes, slug, Probe):
+        if probe.id != f"{slug}.{name}" or name not in their_keys:
+            raise TypeError(
+                f"{probe.id}: the probe must stand in probes/{slug} and its key in "
+                f"keys/{slug}, both under the name {name!r}."
+            )
+        found[probe.id] = Exercise(probe, their_keys[name])
     return found
+
+
+def _named(half: ModuleType, slug: str, kind: type) -> Iterator[tuple[str, Any]]:
+    """Probes or keys of one chapter by name, from its module or all of its package."""
+    top = importlib.import_module(f"{half.__name__}.{slug}")
+    inside = pkgutil.iter_modules(getattr(top, "__path__", ()), f"{top.__name__}.")
+    for module in (top, *(importlib.import_module(info.name) for info in inside)):
+        yield from ((k, v) for k, v in vars(module).items() if isinstance(v, kind))
 
 
 def all_exercises() -> Iterator[Exercise]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -32,7 +33,11 @@ def watch(names: Sequence[str]) -> Iterator[None]:
     Raises:
         ValueError: a name does not exist.
     """
-    codes, builtins, methods = _resolve(tuple(names))
+    # A package that nobody has imported yet is not imported for this: it may take
+    # seconds. Its functions are recognised by their qualified names instead.
+    loaded = tuple(n for n in names if n.split(".")[0] in sys.modules)
+    unloaded = [n.split(".") for n in names if n not in loaded]
+    codes, builtins, methods = _resolve(loaded)
     raised: list[str] = []
 
     def notice(frame: FrameType, event: str, arg: Any) -> None:
@@ -41,6 +46,8 @@ def watch(names: Sequence[str]) -> Iterator[None]:
             name = codes.get(frame.f_code)
             if name is None and frame.f_globals.get("__name__", "").startswith(_KEYS):
                 name = "the course's own solution"
+            elif name is None and unloaded:
+                name = _name_in_package(frame, unloaded)
         elif event == "c_call":
             name = _builtin_name(arg, builtins, methods)
         if name is not None:
@@ -55,6 +62,14 @@ def watch(names: Sequence[str]) -> Iterator[None]:
         sys.setprofile(before)
     if raised:  # it was swallowed by a bare except: report it all the same
         raise ForbiddenCall(raised[0])
+
+
+def _name_in_package(frame: FrameType, names: Sequence[list[str]]) -> str | None:
+    """The forbidden name whose package and qualified name a running frame has."""
+    package = frame.f_globals.get("__name__", "").split(".")[0]
+    qualified = frame.f_code.co_qualname.split(".")
+    found = (n for n in names if n[0] == package and n[-1] in qualified[-2:])
+    return next((".".join(n) for n in found), None)
 
 
 def _builtin_name(
@@ -83,7 +98,8 @@ def _resolve(
         else:
             functions = [thing]
         for function in functions:
-            code = getattr(function, "__code__", None)
+            # A context manager's own wrapper has the code of all context managers.
+            code = getattr(inspect.unwrap(function), "__code__", None)
             if code is not None:
                 codes[code] = name
             elif isinstance(owner, type):
