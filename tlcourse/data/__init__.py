@@ -30,8 +30,8 @@ _LOADERS = {
     "fashion_mnist": ("hub", "load_fashion_mnist"),
     "usps": ("hub", "load_usps"),
     "cifar10": ("hub", "load_cifar10"),
-    "omniglot": ("hub_pictures", "load_omniglot"),
-    "flowers102": ("hub_pictures", "load_flowers102"),
+    "omniglot": ("hub", "load_omniglot"),
+    "flowers102": ("hub", "load_flowers102"),
     "imagefolder": ("folders", "load_imagefolder"),
     "huggingface": ("huggingface", "load_huggingface"),
 }
