@@ -56,7 +56,7 @@ print("computing on", device)
 
 # %%
 greek = data.load("glyphs", script="greek", per_class=40)
-greek.show(n=24, title="The target: 24 Greek letters, distorted at random")
+greek.show(n=24, title="The target: 24 Greek letters, distorted at random");
 
 # %% [markdown]
 # ### The task
@@ -110,7 +110,8 @@ def features(x):
 # %%
 def over_seeds(features, dataset, shots):
     return [
-        nearest_neighbour_accuracy(features, dataset, shots, seed) for seed in range(5)
+        nearest_neighbour_accuracy(features, dataset, shots, seed)
+        for seed in range(5)
     ]
 
 
@@ -196,7 +197,9 @@ five_labels = {
 compare = metrics.paired_difference
 effects = {
     "features, not pixels (1 label)": gain,
-    "5 labels, not 1 (pixels)": compare(five_labels["pixels"], one_label["pixels"]),
+    "5 labels, not 1 (pixels)": compare(
+        five_labels["pixels"], one_label["pixels"]
+    ),
     "5 labels, not 1 (features)": compare(
         five_labels["features"], one_label["features"]
     ),
@@ -208,7 +211,7 @@ plots.effect_table(
     effects,
     title="Features are worth more than labels, for the right question",
     xlabel="change in accuracy (share)",
-)
+);
 
 # %% [markdown]
 # ## 3. Exercises that check themselves

@@ -242,15 +242,11 @@ def classify_scenario(
         raise ValueError("P(Y|X) cannot agree on different label spaces")
     names = {"spaces": "homogeneous" if same_feature_space else "heterogeneous"}
     if same_marginal and same_conditional:
-        return names | dict(
-            change="none", by_task="traditional", by_labels="traditional"
-        )
+        return names | dict(change="none", by_task="traditional", by_labels="traditional")
     if same_conditional:
         names["change"] = "domain adaptation"
     else:
-        names["change"] = (
-            "task transfer" if same_marginal else "domain and task transfer"
-        )
+        names["change"] = "task transfer" if same_marginal else "domain and task transfer"
     names["by_labels"] = "unsupervised"
     if target_labels:
         names["by_labels"] = "inductive"
@@ -308,8 +304,6 @@ def bug_hunt(arms, pool, validation, k, seeds, rates):
     gain = a.mean() - b.mean()
     error = ((a.var() + b.var()) / len(seeds)).sqrt()
     return {"accuracy": accuracy, "gain": gain.item(), "error": error.item()}
-
-
 ### END STUB
 ### BEGIN SOLUTION
 def score(predict, samples):
@@ -332,8 +326,6 @@ def bug_hunt(arms, pool, validation, k, seeds, rates):
     error = difference.std() / math.sqrt(len(seeds))
     gain = difference.mean()
     return {"accuracy": accuracy, "gain": gain.item(), "error": error.item()}
-
-
 ### END SOLUTION
 
 

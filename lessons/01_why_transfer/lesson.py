@@ -115,10 +115,8 @@ for domain, task in [(True, False), (False, True), (True, True)]:
     for source, target in [(0, 0), (1, 0), (0, 1), (1, 1)]:
         labels = dict(source_labels=source, target_labels=target)
         name = taxonomy.classify_scenario(**facts, **labels)
-        print(
-            f"{name['change']:24} labels: source {source} target {target}  "
-            f"by task {name['by_task']:12} by labels {name['by_labels']}"
-        )
+        print(f"{name['change']:24} labels: source {source} target {target}  "
+              f"by task {name['by_task']:12} by labels {name['by_labels']}")
 
 # %% [markdown]
 # By task, three common cases have no name: supervised domain adaptation (one task,
@@ -195,11 +193,8 @@ n, sigma, delta = np.array([1, 2, 4, 8, 16, 32, 64]), 1.0, 0.5
 rng = np.random.default_rng(0)
 noise = rng.normal(0, sigma / np.sqrt(n), (20_000, len(n)))  # error of x-bar
 w = (sigma**2 / n) / (sigma**2 / n + delta**2)  # the best mix
-errors = {
-    "scratch": noise,
-    "frozen": delta + 0 * noise,
-    "best mix": (1 - w) * noise + w * delta,
-}
+errors = {"scratch": noise, "frozen": delta + 0 * noise,
+          "best mix": (1 - w) * noise + w * delta}
 mse = {name: (error**2).mean(0) for name, error in errors.items()}
 theory = 1 / (n / sigma**2 + 1 / delta**2)
 assert np.allclose(mse["best mix"], theory, rtol=0.05)
@@ -329,7 +324,6 @@ def accuracies(source, method, shots=FEW):  # (5 seeds, number of shots)
     arms = [dict(source=source, method=method, shots=k) for k in shots]
     return np.stack([study.values("accuracy", **arm) for arm in arms], axis=1)
 
-
 # %% fold=true
 scratch = accuracies("none", "scratch", SHOTS)
 probe, tune = (accuracies("latin", m, SHOTS) for m in ("probe", "finetune"))
@@ -338,10 +332,8 @@ title = "Latin to Greek: probe first, fine-tune later, scratch last"
 axis = dict(xlabel="labels per class", ylabel="test accuracy", log_x=True)
 plots.learning_curve(SHOTS, curves, title=title, **axis)
 needed = np.exp(np.interp(probe[:, 0].mean(), scratch.mean(0), np.log(SHOTS)))
-print(
-    f"Scratch needs {needed:.1f} labels per class to equal a probe with "
-    f"one; you guessed {my_guess}."
-)
+print(f"Scratch needs {needed:.1f} labels per class to equal a probe with "
+      f"one; you guessed {my_guess}.")
 assert (probe[:, :3] > scratch[:, :3]).all() and needed > 2
 
 # %%
@@ -391,10 +383,8 @@ for name, curve in [("probe", probe), ("fine-tune", tune)]:
 
 # %%
 reach = np.exp(np.interp(probe.mean(0)[2], scratch.mean(0), np.log(SHOTS)))
-print(
-    f"A probe with 5 labels per class equals scratch with {reach:.0f}: "
-    f"{24 * (reach - 5):.0f} labels saved over 24 classes."
-)
+print(f"A probe with 5 labels per class equals scratch with {reach:.0f}: "
+      f"{24 * (reach - 5):.0f} labels saved over 24 classes.")
 watts = 15  # an assumption: one busy laptop core with its share of the machine
 for name, seconds in spent.items():
     print(f"{name:9} {seconds:5.1f} s  {seconds * watts:5.0f} J")
@@ -429,16 +419,10 @@ def before(metric):  # what was known of each source before training
     arms = {s: dict(source=s, method="before") for s in sources}
     return {s: study.values(metric, **arms[s]).mean() for s in sources}
 
-
 # %%
 left, above, below = (-6, -3, "right"), (-2, 6, "right"), (0, -11, "center")
-aside = {
-    "latin, one face": left,
-    "latin, inverted": left,
-    "armenian": below,
-    "latin, 12 epochs": above,
-    "latin, 1 epoch": left,
-}
+aside = {"latin, one face": left, "latin, inverted": left, "armenian": below,
+         "latin, 12 epochs": above, "latin, 1 epoch": left}
 
 
 def scatter(x, ax, names, **labels):
@@ -446,18 +430,11 @@ def scatter(x, ax, names, **labels):
         changed = "," in name  # dots: changed Latin; squares: scripts
         ax.plot(x[name], gain[name], "so"[changed], color=f"C{2 * changed}")
         *shift, side = aside.get(name, (6, -3, "left"))
-        ax.annotate(
-            name.removeprefix("latin, "),
-            (x[name], gain[name]),
-            shift,
-            textcoords="offset points",
-            ha=side,
-            fontsize=7,
-        )
+        ax.annotate(name.removeprefix("latin, "), (x[name], gain[name]), shift,
+                    textcoords="offset points", ha=side, fontsize=7)
     ax.axhline(0, color="black", lw=0.8, ls="-")
     ax.margins(x=0.12, y=0.1)
     ax.set(ylabel="transfer gain of a probe", **labels)
-
 
 # %%
 distance, shown = before("distance"), sources[:10]
@@ -499,10 +476,8 @@ for method in ["probe", "finetune"]:
     for source in bad:
         found = transfer_gain(FEW, accuracies(source, method), base).numpy()
         realised[method, source] = found
-        print(
-            f"{method:8} {source:20} gain {metrics.mean_interval(found)}, "
-            f"negative in {(found < 0).sum()} of 5 seeds"
-        )
+        print(f"{method:8} {source:20} gain {metrics.mean_interval(found)}, "
+              f"negative in {(found < 0).sum()} of 5 seeds")
 assert all((realised["probe", source] < 0).all() for source in bad)
 assert (realised["finetune", bad[0]] > 0).all()
 assert (realised["finetune", bad[1]] < 0).sum() >= 4
@@ -625,10 +600,8 @@ for name in unit:
     found = rank_correlation(score, [gain[s] for s in sound])
     print(f"{name:6} over {len(sound)} sound sources: {found}")
     pick = sound[int(np.argmax(score))]
-    print(
-        f"       picks {pick!r} with gain {gain[pick]:+.3f}; "
-        f"the best has {max(gain.values()):+.3f}"
-    )
+    print(f"       picks {pick!r} with gain {gain[pick]:+.3f}; "
+          f"the best has {max(gain.values()):+.3f}")
 
 # %% [markdown]
 # ## 11. Where it is used
@@ -659,7 +632,6 @@ for name in unit:
 #
 # The last two rows change scratch instead, as a fairness check: perhaps it was only
 # badly tuned? It was, a little. Such rows belong in every comparison of this kind.
-
 
 # %%
 def at5(method, source="latin"):

@@ -277,8 +277,6 @@ def bug_hunt(source, target):
             loss = nn.CrossEntropyLoss()(head(z[i : i + 16]), y[i : i + 16])
             losses.append(loss.item())
     return body, old_head, head, sum(losses) / len(losses)
-
-
 ### END STUB
 ### BEGIN SOLUTION
 from torch import nn
@@ -306,8 +304,6 @@ def bug_hunt(source, target):
             loss = nn.CrossEntropyLoss()(head(z[i : i + 16]), y[i : i + 16])
             total += loss.item() * len(y[i : i + 16])
     return body, old_head, head, total / len(y)
-
-
 ### END SOLUTION
 
 

@@ -14,6 +14,8 @@
 # real data. Not all of them do.
 
 # %%
+from functools import partial
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -176,9 +178,8 @@ assert (ece[:, 1] > 2 * (1 - right[:, 1])).all()  # mostly underconfident
 for p in (0.1, 0.5, 0.9, 0.99):
     two = torch.tensor([[p, 1 - p]]).log()  # logits of two classes
     ce, focal = (losses.focal_loss(two, torch.tensor([0]), g) for g in (0, 2))
-    print(
-        f"p = {p:4}: cross-entropy {ce:.4f}, focal {focal:.6f}, weight {focal / ce:.4f}"
-    )
+    print(f"p = {p:4}: cross-entropy {ce:.4f}, focal {focal:.6f}, "
+          f"weight {focal / ce:.4f}")
 
 # %%
 y = torch.tensor([1.0, 2.0, 3.0, 4.0, 100.0]).expand(5001, -1)
@@ -222,7 +223,6 @@ for loss, best in [(F.mse_loss, 22), (F.l1_loss, 3), (F.huber_loss, 3)]:
 # Toy: $\hat w = 3$, $w^0 = 2$, $h = 1$, $\alpha = 1$: L2-SP gives 2.5, weight decay
 # 1.5.
 
-
 # %%
 def optimum(alpha, w0, w_hat=3.0, h=1.0):
     return (h * w_hat + alpha * w0) / (h + alpha)
@@ -234,13 +234,8 @@ ax.plot(alphas, optimum(alphas, w0=2.0), label="L2-SP, source at 2")
 ax.plot(alphas, optimum(alphas, w0=0.0), label="weight decay")
 ax.axhline(3, color="black", lw=0.8, ls="-")
 ax.text(0.011, 3.05, "optimum of the few target labels")
-ax.set(
-    title="Both shrink, L2-SP towards the source",
-    xscale="log",
-    xlabel="strength α",
-    ylabel="best weight w*",
-    ylim=(0, 3.4),
-)
+ax.set(title="Both shrink, L2-SP towards the source", xscale="log",
+       xlabel="strength α", ylabel="best weight w*", ylim=(0, 3.4))
 ax.legend()
 w = torch.tensor([optimum(1.0, w0=2.0)], requires_grad=True)
 pull = losses.l2_sp({"w": w}, {"w": torch.tensor([2.0])}, alpha=1.0)
@@ -272,34 +267,23 @@ assert losses.l2_sp(alias, alias) == 0 < losses.l2_sp(alias, copies)
 
 # %%
 guess_10 = {"greek": "higher", "handwriting": "higher"}
-rows = [
-    data.load("glyphs", script=s, face="all", per_class=1, size=16).x[:8]
-    for s in ("latin", "greek")
-] + [data.load("digits", size=16).x[:8]]
-plots.image_grid(
-    torch.cat(rows), title="Source: Latin. Near target: Greek. Far: real digits"
-)
+rows = [data.load("glyphs", script=s, face="all", per_class=1, size=16).x[:8]
+        for s in ("latin", "greek")] + [data.load("digits", size=16).x[:8]]
+plots.image_grid(torch.cat(rows),
+                 title="Source: Latin. Near target: Greek. Far: real digits");
+
 # %% fold=true
-shades = sorted({a["strength"] for a in study.arms if a.get("method") == "l2_sp"})
+shades = sorted({a["strength"] for a in study.arms
+                 if a.get("method") == "l2_sp"})
 _, axes = plt.subplots(1, 2, figsize=(8.4, 3.3), sharex=True)
-for ax, metric, what in [
-    (axes[0], "accuracy", "target"),
-    (axes[1], "source_accuracy", "source"),
-]:
+for ax, metric, what in [(axes[0], "accuracy", "target"),
+                         (axes[1], "source_accuracy", "source")]:
     for target in ("greek", "handwriting"):
         setting = {"target": target, "method": "l2_sp"}
-        runs = np.stack(
-            [study.values(metric, **setting, strength=a) for a in shades], 1
-        )
-        plots.learning_curve(
-            shades,
-            {f"{target}, L2-SP": runs},
-            log_x=True,
-            ax=ax,
-            title="",
-            xlabel="strength α",
-            ylabel="",
-        )
+        runs = np.stack([study.values(metric, **setting, strength=a)
+                         for a in shades], 1)
+        plots.learning_curve(shades, {f"{target}, L2-SP": runs}, log_x=True,
+                             ax=ax, title="", xlabel="strength α", ylabel="")
         colour = ax.lines[-1].get_color()
         plain = study.values(metric, target=target, method="none").mean()
         ax.axhline(plain, color=colour, ls=":", label=f"{target}, no penalty")
@@ -312,7 +296,8 @@ axes[1].legend(loc="upper left", ncols=2, fontsize=7)
 
 def against_plain(target, **setting):
     plain = study.values("accuracy", target=target, method="none")
-    return paired_difference(study.values("accuracy", target=target, **setting), plain)
+    return paired_difference(
+        study.values("accuracy", target=target, **setting), plain)
 
 
 # %%
@@ -339,10 +324,8 @@ for target in ("greek", "handwriting"):
 
 # %%
 for target in ("greek", "handwriting"):
-    mean = [
-        study.values("accuracy", target=target, method="l2_sp", strength=a).mean()
-        for a in shades
-    ]
+    mean = [study.values("accuracy", target=target, method="l2_sp",
+                         strength=a).mean() for a in shades]
     plain = study.values("accuracy", target=target, method="none").mean()
     assert max(mean[:-1]) < max(plain, mean[-1]) and mean[1] < plain
 
@@ -363,20 +346,14 @@ for target in ("greek", "handwriting"):
 # %%
 kept = study.values("source_accuracy", target="handwriting", method="frozen")
 near_kept = study.values("source_accuracy", target="greek", method="frozen")
-print(
-    "source accuracy, weights frozen: after handwriting",
-    mean_interval(kept),
-    "after Greek",
-    mean_interval(near_kept),
-)
+print("source accuracy, weights frozen: after handwriting",
+      mean_interval(kept), "after Greek", mean_interval(near_kept))
 assert (near_kept > kept + 0.1).all()
 
 # %%
 live = study.run({"target": "greek", **strong}, seed=0)["accuracy"]
-print(
-    f"live, seed 0: {live:.3f}; stored, five seeds:",
-    mean_interval(study.values("accuracy", target="greek", **strong)),
-)
+print(f"live, seed 0: {live:.3f}; stored, five seeds:",
+      mean_interval(study.values("accuracy", target="greek", **strong)))
 assert study.holds("accuracy", live, target="greek", **strong)
 
 # %% [markdown]
@@ -398,14 +375,11 @@ assert study.holds("accuracy", live, target="greek", **strong)
 net = models.Mlp(64, [32], 10)
 twin = models.Mlp(64, [32], 10)
 order = torch.randperm(32)
-twin.load_state_dict(
-    net.state_dict()
-    | {
-        "body.1.weight": net.body[1].weight[order],
-        "body.1.bias": net.body[1].bias[order],
-        "head.weight": net.head.weight[:, order],
-    }
-)
+twin.load_state_dict(net.state_dict() | {
+    "body.1.weight": net.body[1].weight[order],
+    "body.1.bias": net.body[1].bias[order],
+    "head.weight": net.head.weight[:, order],
+})
 x = torch.rand(100, 64)
 start = {name: w.detach().clone() for name, w in net.named_parameters()}
 on_weights = losses.l2_sp(dict(twin.named_parameters()), start).item()
@@ -441,12 +415,8 @@ left.set(title=f"labelled {held_out.y[pick]}", xticks=[], yticks=[])
 for i, T in enumerate([1, 4, 20]):
     bars = (answers[pick] / T).softmax(0).cpu()
     ax.bar(torch.arange(10) + 0.28 * (i - 1), bars, 0.28, label=f"T = {T}")
-ax.set(
-    title="A higher temperature tells more",
-    xticks=range(10),
-    xlabel="class",
-    ylabel="teacher's probability",
-)
+ax.set(title="A higher temperature tells more", xticks=range(10),
+       xlabel="class", ylabel="teacher's probability")
 ax.legend()
 known = training.evaluate(teacher, held_out).accuracy
 print(f"the teacher is right on {known:.1%} of the held-out pictures")
@@ -468,7 +438,6 @@ assert known > 0.95
 # (eq. 4 there). It falls with $T^2$. Multiply by $T^2$, and what remains is the
 # gradient of a squared error between logits, for any large $T$ (logits of mean 0).
 
-
 # %%
 def gradient_size(T, scaled):
     student = torch.zeros_like(answers, requires_grad=True)
@@ -480,13 +449,9 @@ def gradient_size(T, scaled):
 T = np.array([1, 2, 4, 8, 16, 32, 64])
 with_T2, without = ([gradient_size(t, s) for t in T] for s in (True, False))
 ax = plots.learning_curve(
-    T,
-    {"with T²": with_T2, "without": without},
-    log_x=True,
+    T, {"with T²": with_T2, "without": without}, log_x=True,
     title="Without T² the teacher's voice fades",
-    xlabel="temperature T",
-    ylabel="size of the gradient",
-)
+    xlabel="temperature T", ylabel="size of the gradient")
 ax.set_yscale("log")
 slope = np.polyfit(np.log(T[4:]), np.log(without[4:]), 1)[0]
 print(f"without T², from T = 16 on, it falls like T to the power {slope:.2f}")
@@ -504,16 +469,10 @@ assert abs(slope + 2) < 0.2
 # Two questions. What does $T^2$ matter beside another loss? And are *soft* answers
 # better than plain decisions, as the story of the 4 and the 9 promises?
 
-
 # %%
-def student(**setting):
-    return study.values("accuracy", **setting)
-
-
-students = {
-    "own labels only": student(student="labels"),
-    "teacher's decisions": student(student="hard"),
-}
+student = partial(study.values, "accuracy")
+students = {"own labels only": student(student="labels"),
+            "teacher's decisions": student(student="hard")}
 for T, scaled in [(1, True), (4, True), (20, True), (4, False), (20, False)]:
     name = f"soft, T = {T}" + ("" if scaled else ", no T²")
     students[name] = student(student="soft", T=T, scaled=scaled)
@@ -525,13 +484,12 @@ for row, (name, values) in enumerate(students.items()):
     ax.errorbar(mean.value, row, xerr=half, fmt="D", color="C0")
 ax.set_yticks(range(len(students)), students)
 ax.invert_yaxis()
-ax.set(
-    title="A teacher is worth many labels, if T² is there",
-    xlabel="student's test accuracy (mean, 95 % interval; dots: seeds)",
-)
+ax.set(title="A teacher is worth many labels, if T² is there",
+       xlabel="student's test accuracy (mean, 95 % interval; dots: seeds)")
 taught, decisions = students["soft, T = 4"], students["teacher's decisions"]
 gain = paired_difference(taught, students["own labels only"])
-lost = paired_difference(students["soft, T = 20, no T²"], students["soft, T = 20"])
+lost = paired_difference(students["soft, T = 20, no T²"],
+                         students["soft, T = 20"])
 soft = paired_difference(taught, decisions)
 print(f"T = 4 against own labels: {gain}\nforgetting T² at T = 20: {lost}")
 print(f"soft (T = 4) against hard decisions: {soft}")
@@ -578,7 +536,6 @@ assert gain.low > 0.2 and lost.high < -0.1 and soft.low < 0 < soft.high
 # We map the digits 0 to 6 onto a circle ($d = 2$, length 1), with semi-hard triplets
 # and with the *hardest* positive and negative of every anchor.
 
-
 # %%
 def batch_hard(z, y, margin):
     d = torch.cdist(z, z).square()  # (b, b)
@@ -610,10 +567,8 @@ def neighbour_accuracy(z, y):
 small = data.load("digits").to(device)
 seen, unseen = small.subset(small.y < 7), small.subset(small.y >= 7)
 miners = {"semi-hard": losses.triplet_loss, "hardest": batch_hard}
-circles = {
-    name: [embed(loss, seen, 2, seed)(seen.x) for seed in range(5)]
-    for name, loss in miners.items()
-}
+circles = {name: [embed(loss, seen, 2, seed)(seen.x) for seed in range(5)]
+           for name, loss in miners.items()}
 spread = {k: [z.std(0).mean().item() for z in v] for k, v in circles.items()}
 _, axes = plt.subplots(1, 2, figsize=(7.2, 3.2), sharex=True, sharey=True)
 for ax, (name, runs) in zip(axes, circles.items(), strict=True):
@@ -667,7 +622,6 @@ assert max(new) < pixels
 # differently. *zero_grad*: without it gradients add up. *no_grad*: without it memory
 # fills with graphs. *Mean over samples*: batches are not equally long. *Seed*: without
 # one, nobody can repeat it.
-
 
 # %%
 def train_epoch(model, x, y, optimizer, generator, batch_size=32):
@@ -731,11 +685,8 @@ wrong = [np.mean([b.mean() for b in each.split(int(s))]) for s in sizes]
 _, ax = plt.subplots()
 ax.plot(sizes, wrong, label="mean of batch means", lw=1)
 ax.axhline(each.mean(), color="C1", ls="--", label="mean over samples")
-ax.set(
-    title="A result that depends on the batch size is wrong",
-    xlabel="batch size (samples)",
-    ylabel="test loss (nats)",
-)
+ax.set(title="A result that depends on the batch size is wrong",
+       xlabel="batch size (samples)", ylabel="test loss (nats)")
 ax.legend()
 off = np.abs(np.array(wrong) / each.mean().item() - 1).max()
 print(f"off by up to {off:.0%}")
@@ -787,22 +738,18 @@ assert bias.low > 0.01
 knobs = {
     "L2-SP, α = 10, near target": against_plain("greek", **strong),
     "L2-SP, α = 10, far target": against_plain("handwriting", **strong),
-    "weight decay 0.01, near target": against_plain("greek", method="weight_decay"),
+    "weight decay 0.01, near target": against_plain(
+        "greek", method="weight_decay"),
     "weight decay 0.01, far target": against_plain(
-        "handwriting", method="weight_decay"
-    ),
+        "handwriting", method="weight_decay"),
     "label smoothing 0.1": paired_difference(
-        student(smoothing=0.1), student(smoothing=0.0)
-    ),
+        student(smoothing=0.1), student(smoothing=0.0)),
     "a teacher (T = 4), against own labels": gain,
     "soft (T = 4), against hard decisions": soft,
     "forget T² at T = 20": lost,
 }
-plots.effect_table(
-    knobs,
-    title="What each choice does to target accuracy",
-    xlabel="difference in accuracy (95 % interval, 5 seeds)",
-)
+plots.effect_table(knobs, title="What each choice does to target accuracy",
+                   xlabel="difference in accuracy (95 % interval, 5 seeds)");
 
 # %% [markdown]
 # ## Recap

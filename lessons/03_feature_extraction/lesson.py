@@ -23,14 +23,8 @@ from torch import nn
 
 import tlcourse
 from tlcourse import data, metrics, models, plots, training
-from tlcourse.features import (
-    extract_features,
-    freeze,
-    knn_predict,
-    linear_cka,
-    nearest,
-    ridge_probe,
-)
+from tlcourse.features import extract_features, freeze, knn_predict
+from tlcourse.features import linear_cka, nearest, ridge_probe
 from tlcourse.studies import load_study
 
 plots.use_style()
@@ -72,7 +66,8 @@ net = models.load("glyphnet")
 georgian = data.load("glyphs", script="georgian", face="all", per_class=30)
 print(georgian, f"features d = {net.feature_dim}", sep="\n")
 title = "The target: 11 of 33 Georgian letters, distorted at random"
-plots.image_grid(georgian.x[:11], columns=11, title=title)
+plots.image_grid(georgian.x[:11], columns=11, title=title);
+
 # %% [markdown]
 # ## 2. Backbone, hook, pooling
 #
@@ -182,8 +177,7 @@ def source_accuracy(model):
 def drift(lasting, seed, epochs=6):
     tlcourse.seed_everything(seed)
     model = models.load("glyphnet", num_classes=3)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith("head"))
+    model.requires_grad_(False).head.requires_grad_(True)
     model.eval()  # will not last: fit calls model.train()
     if lasting:
         freeze(model, except_for=["head"])
@@ -206,7 +200,8 @@ plots.learning_curve(
     title="A body without gradients still forgets its source",
     xlabel="epochs of training a head on textures (12 batches each)",
     ylabel="accuracy on Latin, old head",
-).set_ylim(0, 1)
+).set_ylim(0, 1);
+
 # %%
 thawed, frozen = curves.values()
 lost = metrics.mean_interval([run[0] - run[-1] for run in thawed])
@@ -331,8 +326,8 @@ print(f"class 1: w = {weight[1].item():.4f}, b = {bias[1].item():.4f}")
 
 # %%
 def scaled(train, test):
-    mean, std = train.x.mean(0), train.x.std(0) + 1e-6
-    return (train.x - mean) / std, (test.x - mean) / std
+    std, mean = torch.std_mean(train.x, 0)
+    return [(part.x - mean) / (std + 1e-6) for part in (train, test)]
 
 
 def ridge(train, test, penalty=10.0):
@@ -341,14 +336,9 @@ def ridge(train, test, penalty=10.0):
     return (q @ weight.T + bias).argmax(1)
 
 
-def neighbour(train, test):
-    return knn_predict(train.x, train.y, test.x, k=1)
-
-
 def prototype(train, test):
     unit = F.normalize(train.x, dim=1)
-    classes = range(len(train.classes))
-    means = torch.stack([unit[train.y == c].mean(0) for c in classes])
+    means = torch.stack([unit[train.y == c].mean(0) for c in train.y.unique()])
     return (F.normalize(test.x, dim=1) @ F.normalize(means, dim=1).T).argmax(1)
 
 
@@ -362,6 +352,10 @@ def softmax(train, test):
 
 # %%
 bank = dataclasses.replace(georgian, x=z)  # the data set, as features
+
+
+def neighbour(train, test):
+    return knn_predict(train.x, train.y, test.x, k=1)
 
 
 def score(head, shots, seed, features=bank, **options):
@@ -378,13 +372,11 @@ curves = {
 
 # %%
 plots.learning_curve(
-    shots,
-    curves,
-    log_x=True,
-    xlabel="labels per letter (33 letters)",
+    shots, curves, log_x=True, xlabel="labels per letter (33 letters)",
     ylabel="accuracy on the other samples",
     title="Few labels: means and neighbours. Many: fitted heads",
-)
+);
+
 # %%
 for place in (0, -1):
     runs = [[run[place] for run in curves[h]] for h in ("prototype", "ridge")]
@@ -433,12 +425,8 @@ for ax, target in zip(axes, targets, strict=True):
         for network in ("glyphnet", "random")
     }
     plots.learning_curve(
-        range(4),
-        curves,
-        title=target,
-        xlabel="layer read",
-        ylabel="probe accuracy" if ax is axes[0] else "",
-        ax=ax,
+        range(4), curves, title=target, xlabel="layer read",
+        ylabel="probe accuracy" if ax is axes[0] else "", ax=ax,
     )
     pixels = study.values("pixels", **arm, network="glyphnet").mean()
     ax.axhline(pixels, color="C2", ls=":", label="raw pixels")
@@ -447,8 +435,7 @@ for ax, target in zip(axes, targets, strict=True):
 axes[2].legend(loc="lower right")
 axes[0].set_ylim(0, 1)
 title = "The farther the target, the less the last stage adds"
-figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-
+figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold");
 
 # %%
 def best_layer(target, seed):
@@ -462,13 +449,8 @@ print("you guessed:", my_guess)
 
 # %%
 arm = dict(question="layers", network="glyphnet")
-gains = np.array(
-    [
-        study.values("stage3", **arm, target=t)
-        - study.values("stage2", **arm, target=t)
-        for t in targets
-    ]
-)
+gains = np.array([study.values("stage3", **arm, target=t)
+                  - study.values("stage2", **arm, target=t) for t in targets])
 assert (np.diff(gains, axis=0) < 0).all()  # (3, 5): in every run
 print("stage3 minus stage2, in the order above:", gains.mean(1).round(3))
 
@@ -482,7 +464,6 @@ print("stage3 minus stage2, in the order above:", gains.mean(1).round(3))
 #
 # Is glyphnet's last layer at least better on textures than *no* pretraining? The
 # control with random weights says:
-
 
 # %%
 def of(layer, network):
@@ -580,7 +561,6 @@ print(f"features against themselves, turned, scaled, shifted: {moved:.4f}")
 # this numerator is exactly 0. A single value may be slightly negative; that is no
 # error.
 
-
 # %%
 def noise(n, d, seed):
     g = torch.Generator().manual_seed(seed)
@@ -589,7 +569,8 @@ def noise(n, d, seed):
 
 sizes, d = [25, 50, 100, 200, 400, 800], 500
 plain, fair = (
-    [[linear_cka(*noise(n, d, s), debiased=mend).item() for n in sizes] for s in SEEDS]
+    [[linear_cka(*noise(n, d, s), debiased=mend).item() for n in sizes]
+     for s in SEEDS]
     for mend in (False, True)
 )
 
@@ -602,7 +583,8 @@ plots.learning_curve(
     xlabel="number of samples n (500 features each)",
     ylabel="CKA of independent noise",
     log_x=True,
-)
+);
+
 # %%
 gap = (torch.tensor(plain) - torch.tensor(theory)).abs().max().item()
 worst = torch.tensor(fair).abs().amax(0)  # (6,), one per sample size
@@ -624,22 +606,18 @@ print(f"{worst[0]:.3f} of 0 at n = 25, within {worst[-1]:.3f} at n = 800")
 
 # %%
 curves = {
-    target: np.array(
-        [
-            study.values(f"cka_{name}", question="fine-tuning", target=target)
-            for name in LAYERS
-        ]
-    ).T
+    target: np.array([
+        study.values(f"cka_{name}", question="fine-tuning", target=target)
+        for name in LAYERS
+    ]).T
     for target in ("latin", "georgian", "textures")
 }
 ax = plots.learning_curve(
-    range(4),
-    curves,
-    title="Fine-tuning changes the end of the network most",
-    xlabel="layer",
-    ylabel="debiased CKA, before and after",
+    range(4), curves, title="Fine-tuning changes the end of the network most",
+    xlabel="layer", ylabel="debiased CKA, before and after",
 )
-ax.set_xticks(range(4), LAYERS)
+ax.set_xticks(range(4), LAYERS);
+
 # %%
 runs = np.concatenate(list(curves.values()))  # (15, 4)
 assert (runs.argmin(1) == 3).all() and (runs.argmax(1) == 0).all()
@@ -736,7 +714,8 @@ banks = {
 # %%
 reference = [score(ridge, 5, s) for s in SEEDS]
 trials = {
-    name: [score(ridge, 5, s, as_bank(f)) for s in SEEDS] for name, f in banks.items()
+    name: [score(ridge, 5, s, as_bank(f)) for s in SEEDS]
+    for name, f in banks.items()
 }
 trials["nearest neighbour"] = [score(neighbour, 5, s) for s in SEEDS]
 trials["prototypes"] = [score(prototype, 5, s) for s in SEEDS]
@@ -755,7 +734,8 @@ plots.effect_table(
     effects,
     title="Weights matter most, then who shares a train-mode batch",
     xlabel="change of accuracy against the reference",
-)
+);
+
 # %%
 assert effects["random weights"].high < -0.4
 assert effects["train mode, sorted by class"].high < -0.1
