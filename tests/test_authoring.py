@@ -181,6 +181,17 @@ def test_answers_are_kept_aside_before_a_build(course):
     assert "mine = 1" in backup.read_text()
 
 
+@pytest.mark.parametrize("name", ["exercises.ipynb", "lesson.ipynb"])
+def test_a_learners_own_cells_are_kept_aside_before_a_build(course, name):
+    path = course / "chapters" / "02_losses" / name
+    notebook = nbformat.read(path, 4)
+    notebook.cells.append(nbformat.v4.new_markdown_cell("my own note"))
+    nbformat.write(notebook, path)
+    (backup,) = filter(None, [building.write(target) for target in made(course)])
+    assert "my own note" in backup.read_text()
+    assert "my own note" not in path.read_text()
+
+
 def test_outputs_of_unchanged_cells_are_kept(course):
     output = nbformat.v4.new_output("stream", text="kept")
 

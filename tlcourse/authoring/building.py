@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from tlcourse.authoring.reading import read_lesson
+from tlcourse.authoring.reading import is_as_made, read_lesson
 from tlcourse.authoring.release import is_answered, student_version
 from tlcourse.course import Chapter
 
@@ -73,21 +73,24 @@ def _content(cell: NotebookNode, stored: NotebookNode) -> tuple[object, ...]:
 def write(target: Target) -> Path | None:
     """Write a notebook, keeping outputs; returns the backup of a learner's work.
 
-    A notebook in which a learner has answered is copied aside first. Outputs are
-    kept for cells that are unchanged.
+    A notebook in which a learner has answered, or changed or added a cell, is copied
+    aside first. Outputs are kept for cells that are unchanged.
     """
     backup = None
     if target.path.is_file():
         stored = nbformat.read(target.path, as_version=4)
-        if any(is_answered(c) for c in stored.cells if _is_released(c)):
+        if any(_is_a_learners(c) for c in stored.cells):
             backup = keep_aside(target.path)
         _keep_outputs(stored, target.notebook)
     save(target.notebook, target.path)
     return backup
 
 
-def _is_released(cell: NotebookNode) -> bool:
-    return "checksum" in cell.metadata.get("nbgrader", {})
+def _is_a_learners(cell: NotebookNode) -> bool:
+    """Answered, changed or added since it was made. Cells of solutions/ are not."""
+    if "nbgrader" in cell.metadata:
+        return "checksum" in cell.metadata.nbgrader and is_answered(cell)
+    return not is_as_made(cell)
 
 
 def _keep_outputs(stored: NotebookNode, made: NotebookNode) -> None:

@@ -82,8 +82,18 @@ def _expand(cell: NotebookNode, path: Path) -> list[NotebookNode]:
 def _cell(kind: str, source: str) -> NotebookNode:
     new = {"code": nbformat.v4.new_code_cell, "markdown": nbformat.v4.new_markdown_cell}
     made = new[kind](source)
-    made["id"] = hashlib.sha256(f"{kind}\n{source}".encode()).hexdigest()[:12]
+    made["id"] = _fingerprint(made)
     return made
+
+
+def _fingerprint(cell: NotebookNode) -> str:
+    text = f"{cell.cell_type}\n{cell.source}"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def is_as_made(cell: NotebookNode) -> bool:
+    """Whether a cell without a grade id has the text that it was made with."""
+    return cell.get("id", "")[:12] == _fingerprint(cell)
 
 
 def _answer(cell: NotebookNode, keys: dict[str, Any]) -> list[NotebookNode]:
