@@ -17,6 +17,9 @@ PARTS = {
     "Import": ("import_time.py", "A fresh Python each time; medians."),
     "Checks": ("check_latency.py", "The first check aside; one thread; medians."),
     "Linear CKA": ("cka.py", "One thread; ratios to the matrix products alone."),
+    "MMD²": ("mmd.py", "One thread; the floor is the three matrix products alone."),
+    "Permutation test": ("permutation.py", "One thread; the loop is scaled up."),
+    "MMD² of large samples": ("random_features.py", "One thread, one run each."),
     "Glyphs": ("glyph_rate.py", "One thread, after the base glyphs are rendered."),
 }
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import tlcourse
-from tlcourse import data, features, losses, models, training
+from tlcourse import adapt, data, features, losses, models, shift, training
+from tlcourse.models.lora import LoRALinear
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
@@ -56,3 +57,49 @@ def test_frozen_features_agree_with_the_cpu(device, letters):
     torch.testing.assert_close(found.cpu(), wanted, rtol=1e-3, atol=1e-3)
     cka = features.linear_cka(found, wanted.to(device))
     assert float(cka) == pytest.approx(1, abs=1e-4)
+
+
+def test_shift_agrees_with_the_cpu(device):
+    rng = torch.Generator().manual_seed(0)
+    x, y = torch.randn(40, 6, generator=rng), torch.randn(30, 6, generator=rng) + 1
+    found = []
+    for where in ("cpu", device):
+        a, b = (z.to(where).requires_grad_() for z in (x, y))
+        value = shift.mmd2(a, b)
+        value.backward()
+        linear = shift.mmd_linear_time(a[:30], b, 1.0).value
+        test = shift.permutation_test(a.detach(), b.detach(), seed=0)
+        found.append(
+            [
+                value,
+                a.grad,
+                linear,
+                shift.coral_distance(a, b),
+                shift.sliced_wasserstein(a.detach(), b.detach(), seed=0),
+                torch.tensor(test.p_value),
+            ]
+        )
+    for wanted, here in zip(*found, strict=True):
+        torch.testing.assert_close(here.detach().cpu(), wanted.detach())
+
+
+@pytest.mark.parametrize("method", ["source_only", "dann", "ot_map", "tent"])
+def test_a_method_adapts_where_it_is_told(device, method):
+    options = dict(per_class=6, size=16)
+    source = data.load("glyphs", script="digits", face="DejaVuSans", **options)
+    target = data.load("glyphs", script="digits", face="DejaVuSerif", **options)
+    result = adapt.run(
+        method, source, target.sealed(), epochs=1, width=4, progress=False
+    )
+    assert {p.device.type for p in result.model.parameters()} == {device.type}
+    assert result.predict(target.x).shape == (len(target), 10)
+
+
+def test_lora_agrees_with_the_cpu(device):
+    torch.manual_seed(0)
+    layer = LoRALinear(torch.nn.Linear(5, 3), rank=2, alpha=4)
+    torch.nn.init.normal_(layer.lora_b)
+    x = torch.randn(4, 5)
+    wanted = layer(x)
+    here = layer.to(device).merge()(x.to(device))
+    torch.testing.assert_close(here.cpu(), wanted)

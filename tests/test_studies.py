@@ -63,6 +63,16 @@ def test_results_are_seeded_and_found_by_setting(folder):
         study.values("sum", kind="a")
 
 
+def test_all_settings_of_an_arm_select_it_although_another_has_more(folder):
+    arms = 'return [{"size": 1}, {"size": 1, "kind": "a"}]'
+    text = STUDY.replace(
+        'return [{"size": 1, "kind": "a"}, {"size": 2, "kind": "a"}]', arms
+    )
+    (folder / "study.py").write_text(text)
+    run_study("toy")
+    assert load_study("toy").values("sum", size=1).shape == (3,)
+
+
 def test_prediction_range_covers_as_often_as_it_says(folder):
     """Of many normal draws, about 95 % of new ones lie in mean ± t s sqrt(1 + 1/n)."""
     rng = np.random.default_rng(0)

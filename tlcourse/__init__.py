@@ -20,16 +20,20 @@ _HOMES = {
     "progress": "tlcourse.exercises",
 }
 _MODULES = (
+    "adapt",
     "data",
     "exercises",
     "features",
+    "language",
     "losses",
     "metrics",
     "models",
     "plots",
+    "shift",
     "taxonomy",
     "training",
     "transferability",
+    "tuning",
 )
 
 __all__ = sorted([*_HOMES, *_MODULES])

@@ -62,12 +62,13 @@ class Study:
 
         Args:
             metric: a name in the study's ``METRICS``.
-            **arm: settings; they must select exactly one arm.
+            **arm: all settings of an arm, or enough of them to select exactly one.
 
         Raises:
             ValueError: no arm, or more than one, has these settings.
         """
-        chosen = [a for a in self.arms if all(a.get(k) == v for k, v in arm.items())]
+        fitting = [a for a in self.arms if all(a.get(k) == v for k, v in arm.items())]
+        chosen = [a for a in fitting if a == arm] or fitting
         if len(chosen) != 1:
             raise ValueError(f"{arm} selects {len(chosen)} arms of {len(self.arms)}.")
         runs = sorted((r for r in self.runs if r["arm"] == chosen[0]), key=_seed)

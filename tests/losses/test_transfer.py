@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tlcourse.losses import feature_penalty, l2_sp
+from tlcourse.losses import ewc_penalty, feature_penalty, l2_sp
 
 quiet = settings(max_examples=40, deadline=None, derandomize=True)
 strength = st.floats(0, 10)
@@ -128,3 +128,76 @@ def test_feature_penalty_moves_only_the_model():
 def test_feature_penalty_refuses_shapes_that_do_not_fit(features, source, weights):
     with pytest.raises(ValueError, match="must"):
         feature_penalty(features, source, weights)
+
+
+# ---- elastic weight consolidation
+
+
+def fishers(seed, head):
+    return {name: w.square() for name, w in weights(seed, head).items()}
+
+
+def slow_ewc(params, source, fisher, strength):
+    total = 0.0
+    for name, w in params.items():
+        tensors = (w, source.get(name), fisher.get(name))
+        if any(t is None or t.shape != w.shape for t in tensors):
+            continue
+        flat = (t.flatten().tolist() for t in tensors)
+        total += math.fsum(f * (a - b) ** 2 for a, b, f in zip(*flat, strict=True))
+    return strength / 2 * total
+
+
+@quiet
+@given(seed=st.integers(0, 9999), heads=st.tuples(*[st.integers(1, 4)] * 3),
+       strength=strength)  # fmt: skip
+def test_ewc_penalty_is_the_slow_loop(seed, heads, strength):
+    params, source = weights(seed, heads[0]), weights(seed + 1, heads[1])
+    fisher = fishers(seed + 2, heads[2])
+    want = slow_ewc(params, source, fisher, strength)
+    got = ewc_penalty(params, source, fisher, strength).item()
+    assert got == pytest.approx(want, rel=1e-9)
+
+
+def test_ewc_gradient_by_hand_and_nothing_into_the_anchor():
+    params = {k: v.requires_grad_() for k, v in weights(0, 2).items()}
+    source = {k: v.requires_grad_() for k, v in weights(1, 2).items()}
+    fisher = {k: v.requires_grad_() for k, v in fishers(2, 2).items()}
+    ewc_penalty(params, source, fisher, 0.7).backward()
+    for name, w in params.items():
+        gap = (w - source[name]).detach()
+        torch.testing.assert_close(w.grad, 0.7 * fisher[name].detach() * gap)
+        assert source[name].grad is None and fisher[name].grad is None
+
+
+def test_ewc_with_fisher_one_is_l2_sp():
+    params, source = weights(0, 2), weights(1, 2)
+    ones = {name: torch.ones_like(w) for name, w in params.items()}
+    torch.testing.assert_close(
+        ewc_penalty(params, source, ones, 0.3), l2_sp(params, source, 0.3, 0)
+    )
+
+
+def test_ewc_is_zero_at_the_source_and_keeps_the_parameters_dtype():
+    source, fisher = weights(1, 2), fishers(2, 2)
+    params = {name: w.float().requires_grad_() for name, w in source.items()}
+    rounded = {name: w.float() for name, w in source.items()}
+    loss = ewc_penalty(params, rounded, fisher, 2.0)
+    assert loss.item() == 0 and loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("source", "fisher", "strength", "says"),
+    [
+        ({}, {"w": torch.ones(2)}, 1.0, "no parameter has the same name"),
+        ({"w": torch.ones(3)}, {"w": torch.ones(2)}, 1.0, "same name and shape"),
+        ({"w": torch.ones(2)}, {}, 1.0, "None"),
+        ({"w": torch.ones(2)}, [torch.ones(2)], 1.0, "fisher_diagonal"),
+        ({"w": torch.ones(2)}, {"w": -torch.ones(2)}, 1.0, ">= 0 and finite"),
+        ({"w": torch.ones(2)}, {"w": torch.tensor([1, math.nan])}, 1.0, "finite"),
+        ({"w": torch.ones(2)}, {"w": torch.ones(2)}, -1.0, "strength must be"),
+    ],
+)
+def test_ewc_refuses_bad_input(source, fisher, strength, says):
+    with pytest.raises(ValueError, match=says):
+        ewc_penalty({"w": torch.zeros(2)}, source, fisher, strength)

@@ -40,6 +40,7 @@ def execute(notebook: NotebookNode, folder: Path, name: str) -> None:
             timeout=CELL_SECONDS,
             kernel_name="python3",
             record_timing=False,
+            coalesce_streams=True,
             resources={"metadata": {"path": str(folder)}},
             on_cell_executed=lambda **_: bar.update(),
         )

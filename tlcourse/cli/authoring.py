@@ -26,7 +26,8 @@ def build(
 ) -> None:
     """Make chapters/ and solutions/ from lessons/. Outputs are kept.
 
-    A notebook in which a learner has answered is copied aside first.
+    A notebook in which a learner has answered, or changed or added a cell, is
+    copied aside first.
 
     Examples:
 

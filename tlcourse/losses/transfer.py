@@ -1,4 +1,4 @@
-"""Penalties that keep a fine-tuned model near its source. Chapter 02 derives them."""
+"""Penalties that keep a fine-tuned model near its source. Chapters 02 and 04."""
 
 from __future__ import annotations
 
@@ -49,6 +49,67 @@ def l2_sp(
         else:
             parts.append(beta / 2 * w.square().sum())
     return torch.stack(parts).sum()
+
+
+def ewc_penalty(
+    params: Mapping[str, Tensor],
+    source: Mapping[str, Tensor],
+    fisher: Mapping[str, Tensor],
+    strength: float = 1.0,
+) -> Tensor:
+    r"""Elastic weight consolidation (Kirkpatrick et al., 2017, eq. (3)).
+
+    .. math:: \frac\lambda2 \sum_i F_i \, (w_i - w_i^0)^2
+
+    i runs over the entries of all parameters that ``source`` and ``fisher`` have
+    under the same name and with the same shape; the others, a new head above all,
+    are free. F says how much the source task minds a change of each entry; with
+    F = 1 everywhere this is the first half of :func:`l2_sp`. No gradient flows into
+    ``source`` or ``fisher``. Chapter 04 derives it from Bayes' rule.
+
+    Args:
+        params: name to float tensor, ``dict(model.named_parameters())``.
+        source: name to tensor: copies taken before training
+            (``p.detach().clone()``).
+        fisher: name to tensor, ``>= 0``, from ``tuning.fisher_diagonal`` on source
+            data.
+        strength: lambda, ``>= 0``.
+
+    Returns:
+        Scalar tensor, ``>= 0``.
+
+    Raises:
+        ValueError: no parameters, not a mapping to float tensors, no parameter that
+            all three have, a negative or non-finite Fisher value or strength.
+    """
+    _check_params(params, source)
+    if not isinstance(fisher, Mapping):
+        raise ValueError("fisher must map names to tensors; see fisher_diagonal.")
+    if not 0 <= strength < float("inf"):
+        raise ValueError(f"strength must be >= 0 and finite, got {strength!r}.")
+    parts = []
+    for name, w in params.items():
+        start, weight = source.get(name), fisher.get(name)
+        if (
+            start is None
+            or weight is None
+            or not start.shape == weight.shape == w.shape
+        ):
+            continue
+        if not bool(((weight >= 0) & weight.isfinite()).all()):
+            raise ValueError(
+                f"fisher[{name!r}] must be >= 0 and finite everywhere: a mean of "
+                "squared gradients."
+            )
+        gap = w - start.detach().to(w)
+        parts.append((weight.detach().to(w) * gap.square()).sum())
+    if not parts:
+        raise ValueError(
+            "no parameter has the same name and shape in params, source and fisher; "
+            f"params begins with {next(iter(params))!r}, fisher with "
+            f"{next(iter(fisher), None)!r}."
+        )
+    return strength / 2 * torch.stack(parts).sum()
 
 
 def _check_params(params: object, source: object) -> None:

@@ -1,0 +1,1 @@
+"""Chapter 04: what is right about fine-tuning, and the mistakes that have names."""

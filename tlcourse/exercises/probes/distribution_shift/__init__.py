@@ -1,0 +1,1 @@
+"""Chapter 06: what is asked about the distance between domains."""

@@ -1,0 +1,1 @@
+"""Chapter 07: what is asked about adaptation without target labels."""

@@ -1,0 +1,1 @@
+"""Chapter 04: what is asked about fine-tuning."""
