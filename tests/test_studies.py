@@ -73,6 +73,15 @@ def test_all_settings_of_an_arm_select_it_although_another_has_more(folder):
     assert load_study("toy").values("sum", size=1).shape == (3,)
 
 
+def test_two_courses_with_a_folder_of_one_name_are_not_mixed_up(folder, tmp_path):
+    run_study("toy")
+    other = tmp_path / "other" / folder.name
+    other.mkdir(parents=True)
+    (other / "study.py").write_text(STUDY.replace("(0, 1, 2)", "(7,)"))
+    assert studies._load_module(other).SEEDS == (7,)
+    assert studies._load_module(folder).SEEDS == (0, 1, 2)
+
+
 def test_prediction_range_covers_as_often_as_it_says(folder):
     """Of many normal draws, about 95 % of new ones lie in mean ± t s sqrt(1 + 1/n)."""
     rng = np.random.default_rng(0)

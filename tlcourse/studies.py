@@ -204,11 +204,12 @@ def _one_thread() -> Iterator[None]:
 
 
 def _load_module(folder: Path) -> ModuleType:
-    name = f"study_{folder.name}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, folder / "study.py")
-    if spec is None or spec.loader is None or not (folder / "study.py").is_file():
+    name, path = f"study_{folder.name}", folder / "study.py"
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__file__ == str(path):  # of this very course
+        return loaded
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
         raise StudyError(f"{folder} has no study.py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
