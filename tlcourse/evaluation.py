@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -71,12 +72,18 @@ def predict(model: nn.Module, dataset: Any, batch_size: int = 128) -> Tensor:
 
 def _outputs(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
     """Outputs ``(n, ...)`` in eval mode; submodules get their modes back."""
-    modes = {module: module.training for module in model.modules()}
     device = next((p.device for p in model.parameters()), x.device)
+    with torch.no_grad(), eval_mode(model):
+        return torch.cat([model(part.to(device)) for part in x.split(batch_size)])
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside the block; every module gets its own mode back."""
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.no_grad():
-            return torch.cat([model(part.to(device)) for part in x.split(batch_size)])
+        yield
     finally:
         for module, mode in modes.items():
             module.training = mode

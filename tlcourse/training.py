@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from tlcourse.evaluation import (
     predict,
     scalar,
 )
+from tlcourse.runtime import progress_bar
 
 __all__ = ["Evaluation", "History", "evaluate", "fit", "predict"]
 
@@ -120,7 +120,8 @@ def fit(
     run = _Run(step, watched, patience)
     if checkpoint is not None:
         run.attach(Path(checkpoint), data, epochs)
-    with _own_randomness(model), _bar(epochs, run.epoch, progress) as bar:
+    bar = progress_bar(epochs, "fit", "epoch", progress, done=run.epoch)
+    with _own_randomness(model), bar:
         while run.epoch < epochs and not run.history.stopped_early:
             run.one_epoch(data)
             bar.set_postfix_str(f"loss {run.history.train_loss[-1]:.3f}", refresh=False)
@@ -282,19 +283,3 @@ def _own_randomness(model: nn.Module) -> Iterator[None]:
     device = next(model.parameters()).device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         yield
-
-
-def _bar(epochs: int, done: int, progress: bool) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(
-        total=epochs,
-        initial=done,
-        desc="fit",
-        unit="epoch",
-        file=sys.stdout,  # nbgrader scores a cell that writes to stderr with 0
-        leave=False,
-        delay=2,
-        mininterval=0.5,
-        disable=not progress,
-    )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlcourse.adapt.checking import wide
+from tlcourse.evaluation import eval_mode
 
 
 class _Enough(Exception):
@@ -49,14 +50,9 @@ def adapt_batchnorm(model: nn.Module, x: Tensor, batch_size: int = 256) -> nn.Mo
             "the model has no BatchNorm layer with running statistics; AdaBN cannot "
             "change it."
         )
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with eval_mode(model):
         for layer in _in_order(model, x[:1]):
             _set_statistics(model, layer, x.split(batch_size))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     return model
 
 

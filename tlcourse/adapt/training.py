@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from tlcourse.adapt.method import Batch, Method
 from tlcourse.evaluation import predict
+from tlcourse.runtime import progress_bar
 
 
 @dataclass
@@ -81,27 +81,29 @@ def train(
     of_source = _batches(len(x), batch_size, seed)
     of_target = _batches(len(target_x), batch_size, seed + 1_000_003)
     history = []
-    for epoch in _bar(epochs, progress, type(method).__name__):
-        model.train()
-        sums = torch.zeros(2)
-        for step in range(steps):
-            p = (epoch * steps + step) / (epochs * steps)
-            i, j = next(of_source), next(of_target)
-            s, t = _forward(method, model, x[i], y[i], target_x[j], own_statistics)
-            task = F.cross_entropy(s.logits, s.y)
-            added = torch.as_tensor(method.loss(s, t, p), device=task.device)
-            optimizer.zero_grad()
-            (task + added).backward()
-            optimizer.step()
-            schedule.step()
-            sums += torch.stack([task, added]).detach().cpu()
-        means = (sums / steps).tolist()
-        if not math.isfinite(sum(means)):
-            raise ValueError(
-                f"the loss became {means} (source, added) in epoch {epoch}; use a "
-                "smaller lr or strength."
-            )
-        history.append(dict(source_loss=means[0], added_loss=means[1], progress=p))
+    with progress_bar(epochs, type(method).__name__, "epoch", progress) as bar:
+        for epoch in range(epochs):
+            model.train()
+            sums = torch.zeros(2)
+            for step in range(steps):
+                p = (epoch * steps + step) / (epochs * steps)
+                i, j = next(of_source), next(of_target)
+                s, t = _forward(method, model, x[i], y[i], target_x[j], own_statistics)
+                task = F.cross_entropy(s.logits, s.y)
+                added = torch.as_tensor(method.loss(s, t, p), device=task.device)
+                optimizer.zero_grad()
+                (task + added).backward()
+                optimizer.step()
+                schedule.step()
+                sums += torch.stack([task, added]).detach().cpu()
+            means = (sums / steps).tolist()
+            if not math.isfinite(sum(means)):
+                raise ValueError(
+                    f"the loss became {means} (source, added) in epoch {epoch}; use a "
+                    "smaller lr or strength."
+                )
+            history.append(dict(source_loss=means[0], added_loss=means[1], progress=p))
+            bar.update()
     return history
 
 
@@ -128,18 +130,3 @@ def _batches(n: int, size: int, seed: int) -> Iterator[Tensor]:
     while True:
         order = torch.randperm(n, generator=generator)
         yield from order.tensor_split(max(1, n // size))
-
-
-def _bar(epochs: int, progress: bool, name: str) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(
-        range(epochs),
-        desc=name,
-        unit="epoch",
-        file=sys.stdout,  # nbgrader scores a cell that writes to stderr with 0
-        leave=False,
-        delay=2,
-        mininterval=0.5,
-        disable=not progress,
-    )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tlcourse.evaluation import eval_mode
 from tlcourse.models.hooks import record
 
 
@@ -44,7 +42,7 @@ def extract_features(
         )
     device = next((p.device for p in model.parameters()), x.device)
     parts = []
-    with torch.no_grad(), _eval_mode(model), record(model, [layer]) as outputs:
+    with torch.no_grad(), eval_mode(model), record(model, [layer]) as outputs:
         for batch in x.split(batch_size):
             model(batch.to(device))
             parts.append(_pooled(outputs[layer], layer, grid).to(x.device))
@@ -62,15 +60,3 @@ def _pooled(z: Tensor, layer: str, grid: int) -> Tensor:
         f"layer {layer!r} must put out a tensor (b, d) or (b, c, h, w), got {got}; "
         "choose another layer, or use tlcourse.models.record."
     )
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside the block; every module gets its own mode back."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

@@ -28,16 +28,8 @@ def freeze(model: nn.Module, except_for: Sequence[str] = ()) -> nn.Module:
     Raises:
         ValueError: a name the model does not have.
     """
-    if isinstance(except_for, str):
-        raise ValueError(f"except_for must be a list, write [{except_for!r}].")
-    parts = dict(model.named_modules())
-    unknown = [name for name in except_for if name not in parts]
-    if unknown:
-        raise ValueError(
-            f"the model has no part {unknown[0]!r}; its direct parts are "
-            f"{', '.join(repr(name) for name, _ in model.named_children())}."
-        )
-    kept = {module for name in except_for for module in parts[name].modules()}
+    parts = named_parts(model, except_for)
+    kept = {module for part in parts for module in part.modules()}
     learning = {p for module in kept for p in module.parameters(recurse=False)}
     for parameter in model.parameters():
         if parameter not in learning:
@@ -47,6 +39,24 @@ def freeze(model: nn.Module, except_for: Sequence[str] = ()) -> nn.Module:
             module.training = False
             module.train = MethodType(_stay_in_eval, module)  # type: ignore[method-assign]
     return model
+
+
+def named_parts(model: nn.Module, except_for: Sequence[str]) -> list[nn.Module]:
+    """The parts that ``except_for`` names.
+
+    Raises:
+        ValueError: a single text instead of a list, or a name the model does not have.
+    """
+    if isinstance(except_for, str):
+        raise ValueError(f"except_for must be a list, write [{except_for!r}].")
+    parts = dict(model.named_modules())
+    unknown = [name for name in except_for if name not in parts]
+    if unknown:
+        raise ValueError(
+            f"the model has no part {unknown[0]!r}; its direct parts are "
+            f"{', '.join(repr(name) for name, _ in model.named_children())}."
+        )
+    return [parts[name] for name in except_for]
 
 
 def unfreeze(model: nn.Module) -> nn.Module:

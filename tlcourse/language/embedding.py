@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from tlcourse.evaluation import eval_mode
 from tlcourse.language.batching import check_texts, collate
 from tlcourse.language.pooling import cls_pool, mean_pool
+from tlcourse.runtime import progress_bar
 
 _POOLS = {"mean": mean_pool, "cls": cls_pool}
 
@@ -61,7 +61,8 @@ def embed(
     order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
     device = next(model.parameters()).device
     parts = []
-    with torch.no_grad(), _eval_mode(model), _bar(len(rows), progress) as bar:
+    bar = progress_bar(len(rows), "embed", "text", progress)
+    with torch.no_grad(), eval_mode(model), bar:
         for start in range(0, len(rows), batch_size):
             chosen = [{"input_ids": rows[i]} for i in order[start : start + batch_size]]
             batch = collate(chosen, tokenizer.pad_token_id)
@@ -72,30 +73,3 @@ def embed(
     z = torch.empty_like(sorted_z := torch.cat(parts))  # (n, d)
     z[torch.tensor(order, device=device)] = sorted_z
     return F.normalize(z, dim=1) if normalize else z
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside the block; every module gets its own mode back."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
-def _bar(total: int, progress: bool) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(
-        total=total,
-        desc="embed",
-        unit="text",
-        file=sys.stdout,  # nbgrader scores a cell that writes to stderr with 0
-        leave=False,
-        delay=2,
-        mininterval=0.5,
-        disable=not progress,
-    )

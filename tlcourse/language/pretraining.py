@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from tlcourse.language.batching import pack_texts, unpack
 from tlcourse.language.masking import IGNORED, mask_tokens, special_mask
+from tlcourse.runtime import progress_bar
 
 
 class MaskedLanguageModel(nn.Module):
@@ -119,7 +119,7 @@ def train_masked(
         model = MaskedLanguageModel(lm.model.base_model).train()
         optimizer = _optimizer(model, lr, head_lr)
         steps = math.ceil(len(packed) / batch_size)
-        with _bar(epochs * steps, progress) as bar:
+        with progress_bar(epochs * steps, "masked words", "step", progress) as bar:
             for _ in range(epochs):
                 for index in torch.randperm(len(packed)).tensor_split(steps):
                     inputs, mask, labels = _hide(packed[index], lm, probability)
@@ -150,18 +150,3 @@ def _optimizer(
     head = [*model.transform.parameters(), model.bias]
     groups = [{"params": body, "lr": lr}, {"params": head, "lr": head_lr}]
     return torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=0.01)
-
-
-def _bar(total: int, progress: bool) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(
-        total=total,
-        desc="masked words",
-        unit="step",
-        file=sys.stdout,  # nbgrader scores a cell that writes to stderr with 0
-        leave=False,
-        delay=2,
-        mininterval=0.5,
-        disable=not progress,
-    )

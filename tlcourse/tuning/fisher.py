@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from tlcourse.evaluation import check_classes, inputs_of, labelled
+from tlcourse.evaluation import check_classes, eval_mode, inputs_of, labelled
+from tlcourse.runtime import progress_bar
 
 
 def fisher_diagonal(
@@ -59,16 +59,12 @@ def fisher_diagonal(
     if y is not None and y.is_floating_point():
         raise ValueError(f"labels must be classes (int64), got {y.dtype}.")
     total = {name: torch.zeros_like(p) for name, p in params.items()}
-    modes = {module: module.training for module in model.modules()}
     device = next(iter(params.values())).device
-    model.eval()
-    try:
-        for i in _bar(len(x), progress):
+    with eval_mode(model), progress_bar(len(x), "Fisher", "sample", progress) as bar:
+        for i in range(len(x)):
             target = None if y is None else y[i : i + 1].to(device)
             _add_squares(total, params, model(x[i : i + 1].to(device)), target)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+            bar.update()
     return {name: value / len(x) for name, value in total.items()}
 
 
@@ -97,18 +93,3 @@ def _add_squares(
         for name, g in zip(params, found, strict=True):
             if g is not None:  # the logits do not depend on this parameter
                 total[name] += chance * g.square()
-
-
-def _bar(n: int, progress: bool) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(
-        range(n),
-        desc="Fisher",
-        unit="sample",
-        file=sys.stdout,  # nbgrader scores a cell that writes to stderr with 0
-        leave=False,
-        delay=2,
-        mininterval=0.5,
-        disable=not progress,
-    )

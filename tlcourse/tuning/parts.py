@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tlcourse.features.freezing import named_parts
+
 
 def bitfit(model: nn.Module, except_for: Sequence[str] = ()) -> nn.Module:
     """Let only biases learn, and the named parts (Ben Zaken et al., 2022).
@@ -25,16 +27,8 @@ def bitfit(model: nn.Module, except_for: Sequence[str] = ()) -> nn.Module:
     Raises:
         ValueError: a name the model does not have, or a model without a bias.
     """
-    if isinstance(except_for, str):
-        raise ValueError(f"except_for must be a list, write [{except_for!r}].")
-    parts = dict(model.named_modules())
-    unknown = [name for name in except_for if name not in parts]
-    if unknown:
-        raise ValueError(
-            f"the model has no part {unknown[0]!r}; its direct parts are "
-            f"{', '.join(repr(name) for name, _ in model.named_children())}."
-        )
-    whole = {p for name in except_for for p in parts[name].parameters()}
+    parts = named_parts(model, except_for)
+    whole = {p for part in parts for p in part.parameters()}
     biases = [n for n, _ in model.named_parameters() if n.split(".")[-1] == "bias"]
     if not biases:
         raise ValueError("the model has no parameter named bias; nothing would learn.")
