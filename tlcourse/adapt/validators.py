@@ -35,6 +35,9 @@ def scores(
 ) -> dict[str, float]:
     """Every score of one model, **higher is better** (risks and entropy negated).
 
+    The source passes through the model as it is: BatchNorm statistics of the target,
+    where the method set them, count in the two risks (chapter 07 shows the cost).
+
     Args:
         model: with ``features`` and ``head``, in eval mode, for example
             ``result.model``.
