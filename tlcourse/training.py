@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tlcourse import checkpoints
+from tlcourse.arguments import whole
 from tlcourse.evaluation import (
     Evaluation,
     Loss,
@@ -266,10 +267,7 @@ def _check_settings(
         ("patience", 1 if patience is None else patience, 1),
         ("seed", seed, 0),
     ]:
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(
-                f"{name} must be a whole number, at least {least}, got {value!r}."
-            )
+        whole(name, value, least)
     if patience is not None and validation is None:
         raise ValueError(
             "patience needs a validation set to watch; pass validation=..., split "

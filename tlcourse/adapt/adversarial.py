@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tlcourse.adapt.checking import fraction, positive, whole
 from tlcourse.adapt.method import Batch, Method
 from tlcourse.adapt.reversal import dann_lambda, grad_reverse
+from tlcourse.arguments import fraction, positive, whole
 
 
 @dataclass

@@ -2,34 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
-
-
-def positive(name: str, value: float, *, zero: bool = False) -> None:
-    """Raise a ValueError unless ``value`` is a finite number > 0 (or >= 0)."""
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not good or not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        raise ValueError(
-            f"{name} must be a finite number {'>=' if zero else '>'} 0, got {value!r}."
-        )
-
-
-def whole(name: str, value: int, least: int) -> None:
-    """Raise a ValueError unless ``value`` is a whole number of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(
-            f"{name} must be a whole number, at least {least}, got {value!r}."
-        )
-
-
-def fraction(name: str, value: float) -> None:
-    """Raise a ValueError unless ``value`` lies in [0, 1]."""
-    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError(f"{name} must lie in [0, 1], got {value!r}.")
 
 
 def matrix(name: str, value: Any, *, least: int = 1) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlcourse.adapt.checking import fraction, matrix
+from tlcourse.adapt.checking import matrix
+from tlcourse.arguments import fraction, whole
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -55,10 +56,8 @@ def pseudo_labels(
     """
     matrix("logits", logits)
     fraction("threshold", threshold)
-    if per_class is not None and (
-        not isinstance(per_class, int) or isinstance(per_class, bool) or per_class < 1
-    ):
-        raise ValueError(f"per_class must be None or at least 1, got {per_class!r}.")
+    if per_class is not None:
+        whole("per_class", per_class, 1)
     confidence, y = logits.detach().softmax(1).max(1)  # (n,), (n,)
     keep = confidence >= threshold
     if per_class is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tlcourse.adapt.checking import matrix, positive, same_width, wide
+from tlcourse.adapt.checking import matrix, same_width, wide
+from tlcourse.arguments import positive
 
 
 def coral_map(source: Tensor, target: Tensor, ridge: float = 1.0) -> Tensor:

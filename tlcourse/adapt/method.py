@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from tlcourse.adapt.checking import positive
+from tlcourse.arguments import positive
 
 
 class Batch(NamedTuple):

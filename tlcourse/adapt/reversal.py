@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tlcourse.adapt.checking import fraction, positive
+from tlcourse.arguments import fraction, positive
 
 
 class GradReverse(torch.autograd.Function):

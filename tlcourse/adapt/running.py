@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from tlcourse.adapt import methods
-from tlcourse.adapt.checking import positive, whole
 from tlcourse.adapt.method import Method
 from tlcourse.adapt.normalising import adapt_batchnorm, has_statistics
 from tlcourse.adapt.training import Result, train
+from tlcourse.arguments import positive, whole
 from tlcourse.evaluation import labelled
 
 METHODS: dict[str, type[Method]] = methods.found()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tlcourse.adapt.checking import positive, whole
 from tlcourse.adapt.confidence import entropy
+from tlcourse.arguments import positive, whole
 
 
 def tent(

@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tlcourse import shift
-from tlcourse.adapt.checking import labels, matrix, positive, same_width
+from tlcourse.adapt.checking import labels, matrix, same_width
 from tlcourse.adapt.confidence import entropy
 from tlcourse.adapt.training import features
+from tlcourse.arguments import positive
 from tlcourse.evaluation import labelled
 
 __all__ = [

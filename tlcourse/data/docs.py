@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 import numpy as np
 import torch
 
+from tlcourse.arguments import whole
 from tlcourse.data.card import Card
 from tlcourse.data.dataset import Dataset
 from tlcourse.data.docs_text import distinct, plain_sentences
@@ -63,10 +64,7 @@ def load_docs(
     """
     if library not in _MODULES:
         raise ValueError(f"library must be one of {tuple(_MODULES)}, got {library!r}.")
-    if isinstance(max_per_class, bool) or not isinstance(max_per_class, int):
-        raise ValueError(f"max_per_class must be a whole number, got {max_per_class!r}")
-    if max_per_class < 1:
-        raise ValueError(f"max_per_class must be at least 1, got {max_per_class}.")
+    whole("max_per_class", max_per_class, 1)
     rows = [row for row in _corpus() if row[0] == library]
     topics = np.array([_TOPICS.index(row[1]) for row in rows])
     rng = np.random.default_rng(seed)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from tlcourse.arguments import whole
 from tlcourse.data.card import Card
 from tlcourse.data.dataset import Dataset
 from tlcourse.data.missing import need
@@ -28,8 +29,7 @@ def load_imagefolder(root: str | Path, size: int = 64, channels: int = 3) -> Dat
             an argument out of range.
         DataMissing: the folder does not exist.
     """
-    if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= 512:
-        raise ValueError(f"size must be a whole number in 8..512, got {size!r}.")
+    whole("size", size, 8, 512)
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 or 3, got {channels!r}.")
     folder = Path(root).expanduser()

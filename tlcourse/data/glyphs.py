@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from tlcourse.arguments import whole
 from tlcourse.data.card import Card
 from tlcourse.data.dataset import Dataset
 from tlcourse.data.glyph_faces import base_glyphs, characters, check_face, faces_of
@@ -41,7 +42,8 @@ def load_glyphs(
     Raises:
         ValueError: an unknown script, case or face, or a number out of range.
     """
-    _check_numbers(per_class, size)
+    whole("per_class", per_class, 1)
+    whole("size", size, 8, 128)
     check_strength(jitter)
     letters = characters(script, case)
     faces = _chosen(face, script, case)
@@ -85,15 +87,6 @@ def _chosen(
     for name in faces:
         check_face(name, script, case)
     return faces
-
-
-def _check_numbers(per_class: int, size: int) -> None:
-    if isinstance(per_class, bool) or not isinstance(per_class, int) or per_class < 1:
-        raise ValueError(
-            f"per_class must be a whole number of at least 1, got {per_class!r}."
-        )
-    if not isinstance(size, int) or not 8 <= size <= 128:
-        raise ValueError(f"size must be a whole number in 8..128, got {size!r}.")
 
 
 def _card(script: str, num_classes: int, n: int, size: int) -> Card:

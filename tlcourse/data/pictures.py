@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from tlcourse.arguments import whole
 from tlcourse.data.card import Card
 from tlcourse.data.dataset import Dataset
 from tlcourse.data.missing import DataMissing
@@ -116,7 +117,7 @@ def load_faces(size: int = 25) -> Dataset:
         ValueError: size is out of range.
         DataMissing: the package lacks the file.
     """
-    _check_count("size", size, 8, 128)
+    whole("size", size, 8, 128)
     raw = np.load(_file("lfw_subset.npy"))  # (200, 25, 25), faces first
     x = torch.tensor(raw, dtype=torch.float32)[:, None]
     if size != x.shape[-1]:
@@ -151,8 +152,8 @@ def _crops(
     card: Card,
 ) -> Dataset:
     """Crops of every picture, classes in turn."""
-    _check_count("size", size, 8, 128)
-    _check_count("per_class", per_class, 1, 100_000)
+    whole("size", size, 8, 128)
+    whole("per_class", per_class, 1, 100_000)
     rng = np.random.default_rng(seed)
     images, groups, first = [], [], 0
     for picture in pictures:
@@ -220,17 +221,6 @@ def _file(name: str) -> Path:
             "its package ships this file."
         )
     return path
-
-
-def _check_count(what: str, value: int, low: int, high: int) -> None:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int)
-        or not low <= value <= high
-    ):
-        raise ValueError(
-            f"{what} must be a whole number in {low}..{high}, got {value!r}."
-        )
 
 
 def _card(what: str, licence: str, citation: str) -> Card:

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from tlcourse.arguments import whole
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
@@ -156,8 +158,7 @@ def resized(x: torch.Tensor, size: int | None) -> torch.Tensor:
     """Square images ``(n, c, h, h)`` at another size; None leaves them."""
     if size is None or size == x.shape[-1]:
         return x
-    if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= 512:
-        raise ValueError(f"size must be a whole number in 8..512, got {size!r}.")
+    whole("size", size, 8, 512)
     return F.interpolate(
         x, (size, size), mode="bilinear", antialias=True
     ).clamp(0, 1)  # fmt: skip

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tlcourse.arguments import whole
+
 
 def split_indices(
     fractions: Sequence[float],
@@ -62,8 +64,7 @@ def pick_few_shot(
         ValueError: k is not a positive whole number, a class has fewer than k
             samples, or nothing is left.
     """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f"k must be a whole number of at least 1, got {k!r}.")
+    whole("k", k, 1)
     counts = np.bincount(labels, minlength=num_classes)
     if counts.min() < k:
         raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tlcourse.arguments import whole
 from tlcourse.data.card import Card
 from tlcourse.data.dataset import Dataset
 
@@ -25,8 +26,7 @@ def load_digits(size: int = 8) -> Dataset:
     Raises:
         ValueError: size is out of range.
     """
-    if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= 64:
-        raise ValueError(f"size must be a whole number in 8..64, got {size!r}.")
+    whole("size", size, 8, 64)
     from sklearn.datasets import load_digits as read
 
     raw = read()

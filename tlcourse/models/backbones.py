@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tlcourse.arguments import whole
+
 
 class SmallResNet(nn.Module):
     """Residual network for small pictures (He et al., 2016), about 8 layers deep.
@@ -96,7 +98,8 @@ class Mlp(nn.Module):
     ) -> None:
         """Build with random weights."""
         super().__init__()
-        _positive(in_features=in_features, num_classes=num_classes)
+        whole("in_features", in_features, 1)
+        whole("num_classes", num_classes, 1)
         if not hidden:
             raise ValueError("hidden must name at least one width, for example [64].")
         layers: list[nn.Module] = [nn.Flatten()]
@@ -128,11 +131,7 @@ def small_resnet(
     Raises:
         ValueError: a number that is not a positive whole one.
     """
-    _positive(num_classes=num_classes, in_channels=in_channels, width=width)
+    whole("num_classes", num_classes, 1)
+    whole("in_channels", in_channels, 1)
+    whole("width", width, 1)
     return SmallResNet(num_classes, in_channels, width)
-
-
-def _positive(**numbers: int) -> None:
-    for name, value in numbers.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")

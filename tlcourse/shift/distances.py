@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlcourse.shift.inputs import at_least, check_pair
+from tlcourse.arguments import whole
+from tlcourse.shift.inputs import check_pair
 from tlcourse.shift.kernels import euclidean
 
 
@@ -92,7 +93,7 @@ def sliced_wasserstein(
         ValueError: inputs do not fit.
     """
     check_pair(x, y)
-    at_least("num_projections", num_projections, 1)
+    whole("num_projections", num_projections, 1)
     if p not in (1, 2):
         raise ValueError(f"p must be 1 or 2, got {p!r}.")
     generator = torch.Generator().manual_seed(seed)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from tlcourse.shift.inputs import at_least, check_pair
+from tlcourse.arguments import whole
+from tlcourse.shift.inputs import check_pair
 
 Fit = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
 
@@ -45,7 +46,7 @@ def proxy_a_distance(
     Raises:
         ValueError: inputs do not fit, or a domain has fewer samples than folds.
     """
-    at_least("folds", folds, 2)
+    whole("folds", folds, 2)
     check_pair(source, target, folds, ("source", "target"))
     fit = fit or _logistic_labels
     x, labels, wrong = *_labelled(source, target), []
@@ -83,7 +84,7 @@ def domain_logits(
     Raises:
         ValueError: inputs do not fit, or a domain has fewer samples than folds.
     """
-    at_least("folds", folds, 2)
+    whole("folds", folds, 2)
     check_pair(source, target, folds, ("source", "target"))
     x, labels = _labelled(source, target)
     logits = x.new_empty(len(x))

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tlcourse.shift.inputs import Bandwidth, as_bandwidths, at_least, check_pair
+from tlcourse.arguments import whole
+from tlcourse.shift.inputs import Bandwidth, as_bandwidths, check_pair
 
 _ROWS = 4096  # samples at a time: the features of one block stay near the cache
 
@@ -109,7 +110,7 @@ def mmd_random_features(
         ValueError: inputs do not fit, or ``num_features < 4``.
     """
     check_pair(x, y, 2 if unbiased else 1)
-    at_least("num_features", num_features, 4)
+    whole("num_features", num_features, 4)
     sigmas = as_bandwidths(bandwidth)
     each = max(2, math.ceil(num_features / (2 * len(sigmas))))
     generator = torch.Generator().manual_seed(seed)

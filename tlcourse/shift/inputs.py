@@ -89,16 +89,6 @@ def as_bandwidths(bandwidth: Bandwidth) -> list[float]:
     return sigmas
 
 
-def at_least(name: str, value: int, least: int) -> None:
-    """Refuse a count that is too small or no whole number.
-
-    Raises:
-        ValueError: ``value`` is not an int of at least ``least``.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be an int >= {least}, got {value!r}.")
-
-
 def _kind(z: object) -> str:
     if not isinstance(z, Tensor):
         return f"a {type(z).__name__}"

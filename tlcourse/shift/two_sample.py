@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tlcourse.arguments import whole
 from tlcourse.shift.blocks import Gaussians, Sample, centred
-from tlcourse.shift.inputs import Bandwidth, at_least, check_pair
+from tlcourse.shift.inputs import Bandwidth, check_pair
 from tlcourse.shift.mmd import resolve_bandwidth
 
 Statistic = Callable[[Tensor, Tensor], Tensor | float]
@@ -74,7 +75,7 @@ def permutation_test(
             the statistic is nan.
     """
     check_pair(x, y, 2 if statistic is None else 1)
-    at_least("num_permutations", num_permutations, 1)
+    whole("num_permutations", num_permutations, 1)
     if statistic is not None and bandwidth is not None:
         raise ValueError(
             "bandwidth belongs to MMD² and is not used by your statistic; leave it "

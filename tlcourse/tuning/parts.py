@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tlcourse.arguments import whole
 from tlcourse.features.freezing import named_parts
 
 
@@ -28,12 +29,12 @@ def bitfit(model: nn.Module, except_for: Sequence[str] = ()) -> nn.Module:
         ValueError: a name the model does not have, or a model without a bias.
     """
     parts = named_parts(model, except_for)
-    whole = {p for part in parts for p in part.parameters()}
+    kept = {p for part in parts for p in part.parameters()}
     biases = [n for n, _ in model.named_parameters() if n.split(".")[-1] == "bias"]
     if not biases:
         raise ValueError("the model has no parameter named bias; nothing would learn.")
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in biases or parameter in whole)
+        parameter.requires_grad_(name in biases or parameter in kept)
     return model
 
 
@@ -57,8 +58,7 @@ class Adapter(nn.Module):
     def __init__(self, features: int, bottleneck: int, dim: int = -1) -> None:
         """Random D, U = 0."""
         for name, width in (("features", features), ("bottleneck", bottleneck)):
-            if not isinstance(width, int) or isinstance(width, bool) or width < 1:
-                raise ValueError(f"{name} must be a whole number >= 1, got {width!r}.")
+            whole(name, width, 1)
         super().__init__()
         self.dim = dim
         self.down = nn.Linear(features, bottleneck)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from tlcourse.arguments import whole
+
 
 def warmup_cosine(
     step: int,
@@ -38,13 +40,9 @@ def warmup_cosine(
     Raises:
         ValueError: a number out of range.
     """
-    whole = {"step": step, "total_steps": total_steps, "warmup_steps": warmup_steps}
-    for name, value in whole.items():
-        least = 1 if name == "total_steps" else 0
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(
-                f"{name} must be a whole number >= {least}, got {value!r}."
-            )
+    whole("step", step, 0)
+    whole("total_steps", total_steps, 1)
+    whole("warmup_steps", warmup_steps, 0)
     if warmup_steps >= total_steps:
         raise ValueError(
             f"warmup_steps must be below total_steps, got {warmup_steps} of "

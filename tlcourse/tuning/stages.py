@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from tlcourse.arguments import whole
 from tlcourse.features import freeze, unfreeze
 
 
@@ -98,10 +99,7 @@ def gradual_unfreeze(
             range.
     """
     for name, value, least in (("epoch", epoch, 0), ("every", every, 1)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(
-                f"{name} must be a whole number >= {least}, got {value!r}."
-            )
+        whole(name, value, least)
     stages = _checked(model, stages)
     modules = dict(model.named_modules())
     lone = [stage for stage in stages if stage not in modules]

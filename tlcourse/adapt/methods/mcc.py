@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tlcourse.adapt.checking import positive
 from tlcourse.adapt.method import Aligner, Batch
+from tlcourse.arguments import positive
 
 
 @dataclass

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlcourse.adapt.checking import fraction
 from tlcourse.adapt.confidence import pseudo_labels
 from tlcourse.adapt.method import Aligner, Batch
 from tlcourse.adapt.reversal import dann_lambda
+from tlcourse.arguments import fraction
 
 
 @dataclass

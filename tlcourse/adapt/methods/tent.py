@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from tlcourse.adapt import testtime
-from tlcourse.adapt.checking import positive, whole
 from tlcourse.adapt.method import Method
 from tlcourse.adapt.normalising import adapt_batchnorm
+from tlcourse.arguments import positive, whole
 
 
 @dataclass
