@@ -20,6 +20,9 @@ PARTS = {
     "MMD²": ("mmd.py", "One thread; the floor is the three matrix products alone."),
     "Permutation test": ("permutation.py", "One thread; the loop is scaled up."),
     "MMD² of large samples": ("random_features.py", "One thread, one run each."),
+    "NT-Xent": ("nt_xent.py", "One thread; memory is what the call adds at its peak."),
+    "Prototypical episodes": ("episodes.py", "One thread."),
+    "MAML": ("maml.py", "One thread; one outer step."),
     "Glyphs": ("glyph_rate.py", "One thread, after the base glyphs are rendered."),
 }
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import tlcourse
-from tlcourse import adapt, data, features, losses, models, shift, training
+from tlcourse import adapt, data, features, losses, meta, models, shift, training
+from tlcourse import pretraining as pre
 from tlcourse.models.lora import LoRALinear
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -103,3 +104,64 @@ def test_lora_agrees_with_the_cpu(device):
     wanted = layer(x)
     here = layer.to(device).merge()(x.to(device))
     torch.testing.assert_close(here.cpu(), wanted)
+
+
+def test_contrastive_losses_agree_with_the_cpu(device):
+    rng = torch.Generator().manual_seed(0)
+    z1, z2 = (torch.randn(300, 8, generator=rng) for _ in range(2))
+    y = torch.arange(300) % 7
+    for loss, given in [
+        (losses.nt_xent, (z1, z2)),
+        (losses.sup_con, (z1, y)),
+        (losses.vicreg, (z1, z2)),
+        (losses.alignment, (z1, z2)),
+        (losses.uniformity, (z1,)),
+    ]:
+        found = []
+        for where in ("cpu", device):
+            z = given[0].clone().to(where).requires_grad_()
+            value = loss(z, *(x.to(where) for x in given[1:]))
+            value.backward()
+            found.append((value.detach().cpu(), z.grad.cpu()))
+        torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+def test_pretraining_learns(device, letters):
+    net = models.small_resnet(2, width=4).to(device)
+    projector = pre.Projector(net.feature_dim, 16, 8).to(device)
+    history = pre.pretrain(
+        net,
+        projector,
+        letters.x,
+        losses.nt_xent,
+        pre.Jitter(),
+        epochs=2,
+        progress=False,
+    )
+    assert history.loss[1] < history.loss[0]
+    assert {p.device.type for p in net.parameters()} == {device.type}
+
+
+@pytest.mark.parametrize("tasks", ["vmap", "loop", "batched"])
+def test_meta_gradient_agrees_with_the_cpu(device, tasks):
+    loss = meta.module_loss(meta.sinusoid_model(8), torch.nn.functional.mse_loss)
+    generator = torch.Generator().manual_seed(0)
+    batches = meta.sinusoid_batch(3, 5, 5, generator)
+    found = []
+    for where in ("cpu", device):
+        params = {name: p.to(where) for name, p in loss.params().items()}
+        support, query = (tuple(v.to(where) for v in pair) for pair in batches)
+        grads, value = meta.maml_grad(
+            loss, params, support, query, 0.01, steps=2, tasks=tasks
+        )
+        found.append(({k: g.cpu() for k, g in grads.items()}, value.cpu()))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+def test_episodes_are_learnt(device, letters):
+    net = models.small_resnet(2, width=4).to(device)
+    options = dict(num_ways=5, num_shots=1, num_queries=5, progress=False)
+    history = meta.train_episodes(net.features, letters, steps=3, **options)
+    assert len(history.loss) == 3
+    result = meta.few_shot_accuracy(net.features, letters, episodes=4, **options)
+    assert 0 <= result.interval.value <= 1

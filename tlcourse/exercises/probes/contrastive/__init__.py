@@ -1,0 +1,1 @@
+"""Chapter 09: what is asked about contrastive learning."""

@@ -1,0 +1,1 @@
+"""Chapter 10: what is asked about few-shot learning."""

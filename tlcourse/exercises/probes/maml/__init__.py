@@ -1,0 +1,1 @@
+"""Chapter 11: what is asked about learning to adapt by gradient steps."""
