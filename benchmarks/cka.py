@@ -6,24 +6,11 @@ products alone; the Gram form builds the n x n matrices as the definition does.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import torch
+from timing import seconds
 from torch import Tensor
 
 from tlcourse.features import linear_cka
-
-
-def seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """The best of a few runs, after one to warm up."""
-    work()
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - start)
-    return best
 
 
 def gram_form(a: Tensor, b: Tensor) -> Tensor:

@@ -9,26 +9,13 @@ drawing the episodes themselves.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import torch
+from timing import seconds
 from torch import Tensor
 
 from tlcourse.meta import EpisodeSampler, class_prototypes, proto_logits
 
 EPISODES, WAYS, SHOTS, QUERIES = 100, 5, 1, 15
-
-
-def seconds(work: Callable[[], object], repeats: int = 20) -> float:
-    """The best of a few runs, after one to warm up."""
-    work()
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - start)
-    return best
 
 
 def textbook(support_z: Tensor, support_y: Tensor, query_z: Tensor, y: Tensor) -> float:
@@ -62,7 +49,7 @@ def row(d: int) -> str:
         return [sampler.draw(generator) for _ in range(EPISODES)]
 
     times = [
-        1e3 * seconds(work)
+        1e3 * seconds(work, 20)
         for work in (
             lambda: [textbook(*task) for task in single],
             lambda: [batched(*task) for task in single],

@@ -1,37 +1,26 @@
 """What one outer step of MAML costs in three ways: `python benchmarks/maml.py`.
 
-One thread, one process, best of several rounds in which the ways take turns. The
-sinusoid learner is a perceptron 1-40-40-1; the picture learner is Conv4, four blocks of
-64 channels with GroupNorm on 28 x 28 pixels, 5-way 1-shot. Under ``vmap`` every task
-has its own filters, and torch computes that as one convolution with as many groups as
-tasks: on a CPU no faster than task by task, and all tasks' graphs are held at once.
+One thread, one process, best of several runs. The sinusoid learner is a perceptron
+1-40-40-1; the picture learner is Conv4, four blocks of 64 channels with GroupNorm on
+28 x 28 pixels, 5-way 1-shot. Under ``vmap`` every task has its own filters, and torch
+computes that as one convolution with as many groups as tasks: on a CPU no faster than
+task by task, and all tasks' graphs are held at once.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 
 import torch
 import torch.nn.functional as F
+from timing import seconds
 from torch import Tensor, nn
 
 from tlcourse import meta
 
 Work = Callable[[], tuple[dict[str, Tensor], Tensor]]
 TASKS, STEPS = 32, 5
-
-
-def seconds(ways: dict[str, Work], rounds: int) -> dict[str, float]:
-    """The best of a few rounds, each way once per round."""
-    best = dict.fromkeys(ways, float("inf"))
-    for _ in range(rounds):
-        for name, work in ways.items():
-            start = time.perf_counter()
-            work()
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
 
 
 def sinusoids() -> dict[str, Work]:
@@ -73,7 +62,7 @@ def main() -> None:
         (f"Conv4-64, {TASKS} tasks x 1 inner step", conv4(TASKS, 1), 2),
     ):
         check(ways)
-        best = seconds(ways, rounds)
+        best = {way: seconds(work, rounds) for way, work in ways.items()}
         for way, spent in best.items():
             ratio = best["loop"] / spent
             print(f"{title:42}  {way:7}  {spent * 1e3:7.1f}  {ratio:10.1f}")

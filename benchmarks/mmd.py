@@ -8,27 +8,16 @@ products x x', y y' and x y' alone; the block form needs half of the first two.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import torch
+from timing import seconds
 from torch import Tensor
 
 from tlcourse.shift import median_heuristic, mmd2
 
 N, D = 2000, 256
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
-
-
-def seconds(work: Callable[[], object], repeats: int) -> float:
-    """The best of a few runs, after one to warm up."""
-    work()
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - start)
-    return best
 
 
 def _kernel(a: Tensor, b: Tensor, sigmas: list[float]) -> Tensor:

@@ -12,28 +12,17 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from timing import seconds
 from torch import Tensor
 
 from tlcourse.losses import nt_xent
 
 PAIRS, D, TAU = 4096, 128, 0.5
-
-
-def seconds(work: Callable[[], object], repeats: int) -> float:
-    """The best of a few runs, after one to warm up."""
-    work()
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - start)
-    return best
 
 
 def plain(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:

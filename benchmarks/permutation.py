@@ -7,25 +7,13 @@ product of the kernel matrix with the 0/1 matrix of all splits.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import torch
+from timing import seconds
 from torch import Tensor
 
 from tlcourse.shift import permutation_test, rbf_kernel
 
 N, D, PERMUTATIONS, TIMED = 1000, 20, 1000, 20
-
-
-def seconds(work: Callable[[], object], repeats: int) -> float:
-    """The best of a few runs."""
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - start)
-    return best
 
 
 def loop(x: Tensor, y: Tensor, sigma: float, permutations: int) -> Tensor:

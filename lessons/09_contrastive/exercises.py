@@ -72,8 +72,8 @@ check("contrastive.nt_xent", nt_xent)
 # the logarithm for each positive, then the mean (the paper's $L_{out}$). There is no
 # other factor.
 #
-# - `labels`: $(n,)$ int64, any numbers. Gradients flow through all rows, and stay
-#   finite when some rows have no positive. So does the value at $\tau=0.01$.
+# - `labels`: $(n,)$ int64, any numbers, also negative. Gradients flow through all
+#   rows, and stay finite when some have no positive. So does the value at $\tau=0.01$.
 # - $\tau\le0$, no row with a positive, or only one class are a `ValueError`.
 #
 # By hand, $d=1$: `z` $=(1, 2, -5)$ with labels $(0, 0, 1)$, $\tau=1$. $u=(1,1,-1)$.
@@ -257,8 +257,8 @@ check("contrastive.two_views", two_views)
 #   $[0, 1]$, that equal `y_test`. A test class that training lacks is always wrong.
 # - The result is right at $\tau=0.005$, too, where $e^{1/\tau}$ is too large for
 #   float32. No ties occur.
-# - `y_train` $(n,)$ and `y_test` $(m,)$ are int64 from 0 on. $k$ outside $[1, n]$, or
-#   $\tau\le0$, is a `ValueError`.
+# - `y_train` $(n,)$ and `y_test` $(m,)$ are int64, 0 or more; the numbers of the
+#   classes may have gaps. $k$ outside $[1, n]$, or $\tau\le0$, is a `ValueError`.
 #
 # By hand: cosines $0.9, 0.5, 0.5$ of the classes $1, 0, 0$. With $\tau=0.2$ the weights
 # are, up to a common factor, $1$ and twice $e^{-2}=0.135$: class 1 wins. With $\tau=2$
@@ -292,7 +292,7 @@ check("contrastive.knn_eval", knn_eval)
 # Find and mend them.
 #
 # What it should do: train `backbone` and `projector` in place by plain SGD on NT-Xent
-# of the projections, and return the features that will be transferred, $(n, h)$.
+# of the projections, and return the $h$ features that will be transferred, $(n, h)$.
 #
 # - In every epoch each sample is seen twice, as two new views; here `augment(x,
 #   generator)` draws for every sample and leaves `x` alone. Batches come in a new

@@ -37,14 +37,14 @@ def half_square(params, x, y):
 # $$\theta'=\theta-\alpha\,\nabla_\theta\mathcal L(\theta; x, y),\qquad
 #   \alpha=\texttt{inner\_lr}.$$
 #
-# - `adapted` is a list of names: only these move. The others are passed on as they
-#   are, also for gradients. `None`: all move.
+# - `adapted` is a list of names in any order: only these move. The others are passed
+#   on as they are, also for gradients. `None`: all move.
 # - The step is differentiable: the derivative of $\theta'$ by $\theta$ is
 #   $I-\alpha H$, with $H$ the Hessian of the loss. This holds through several steps
 #   in a row, too.
 # - All of `params` require a gradient; they may be results of an earlier step. A
 #   parameter that `loss` does not use stays as it is.
-# - Neither the dict `params`, nor its tensors, nor their `.grad` are changed.
+# - The dict `params`, its tensors, their `requires_grad` and `.grad` stay as they are.
 #
 # By hand: $w=1$, $x=1$, $y=3$, $\alpha=0.5$. The gradient is $(1-3)\cdot1=-2$, so
 # $w'=1+0.5\cdot2=2$; and $dw'/dw=1-0.5\cdot1=0.5$.
@@ -79,9 +79,10 @@ check("maml.inner_step", inner_step)
 #
 # - With `head="head"`: `head`, `head.weight` and `head.proj.bias` count;
 #   `head2.weight`, `header.bias`, `head_scale` and `body.head.weight` do not.
-# - `head` may have dots: `"net.1"` is not `"net.10"`.
+# - `head` may have dots: `"net.1"` is not `"net.10"`, nor `"net_1"`.
 # - No such parameter: a `ValueError`. Otherwise nothing would adapt, and nobody would
-#   notice. `params` is not changed.
+#   notice.
+# - The dict `params`, its tensors and their `requires_grad` stay as they are.
 #
 # By hand: names `body.weight`, `head.weight`, `head.bias` give
 # `("head.weight", "head.bias")`.
@@ -122,6 +123,8 @@ check("maml.anil_params", anil_params)
 #   $(T, n, \ldots)$ with tasks first; $n$ differs between the two, $T\ge1$.
 #   `y` may hold classes (int64).
 # - `steps` $\ge0$; with 0 nothing adapts. `value`: a number or a scalar tensor.
+# - One of the models has a LayerNorm whose scale and shift adapt: see part 3 of the
+#   lesson if you use `vmap`.
 # - `params` may require gradients or not. Their values, `requires_grad` and `.grad`,
 #   and the dict, are left as they are.
 #
@@ -239,13 +242,15 @@ check("maml.reptile_update", reptile_update)
 #   G_{ih}=\sum_{k\ge h}\gamma^{k-h}r_{ik},\quad
 #   A_{ih}=G_{ih}-\frac1{N-1}\sum_{j\ne i}G_{jh}.$$
 #
-# - `log_probs` and `rewards` are $(N, H)$: $N$ trajectories of $H$ steps. $\gamma$ =
-#   `discount` $\in[0, 1]$, with $\gamma^0=1$ also for $\gamma=0$.
+# - `log_probs` and `rewards` are float tensors $(N, H)$: $N$ trajectories of $H$
+#   steps. They are not changed. The discount $\gamma$ = `discount` $\in[0, 1]$, with
+#   $\gamma^0=1$ also for $\gamma=0$.
 # - The baseline of a trajectory is the mean return-to-go of the **others** at the
 #   same step.
 # - $A$ is a constant: a gradient reaches `log_probs` only, even if `rewards` carry a
 #   graph.
-# - $N=1$ (there are no others) and unequal shapes are a `ValueError`.
+# - $N=1$ (there are no others) and unequal shapes, in whichever dimension, are a
+#   `ValueError`.
 #
 # By hand, $\gamma=0.5$: rewards $(1, 2)$ and $(3, 0)$ have $G=(2, 2)$ and $(3, 0)$,
 # so $A=(-1, 2)$ and $(1, -2)$. With log-probabilities $(-1, -1)$ and $(-1, -2)$ the
@@ -284,7 +289,7 @@ check("maml.rl_inner_loss", rl_inner_loss)
 #   mean over the tasks, `steps` inner steps with `inner_lr`.
 # - It returns the start after all steps, and the list of the values: the mean query
 #   loss after adaptation, before each outer step, one per entry of `batches`.
-# - `params` itself is not changed.
+# - The dict `params`, its tensors and their `requires_grad` stay as they are.
 #
 # By hand, one batch with the one task of exercise 3 and $\eta=0.1$: $w$ goes from 1
 # to $1-0.1\cdot(-1)=1.1$, and the list is $[2]$.

@@ -99,6 +99,7 @@ def slope(theta, curvatures, centres, method=meta.maml_grad, steps=1):
 
 
 assert slope(1.0, [2.0], [3.0]) == (-1, 1)  # by hand, above
+assert slope(1.0, [2.0], [3.0], steps=2)[0] == -0.25  # by hand, below
 pair = ([1.0, 3.0], [0.0, 4.0])
 assert slope(3.0, *pair, steps=0)[0] == 0  # no inner step: joint training
 assert slope(2.0, *pair, method=meta.fomaml_grad)[0] == 0
@@ -159,6 +160,7 @@ net = meta.sinusoid_model().double()  # 1 - 40 - 40 - 1, ReLU
 params = {name: p.detach() for name, p in net.named_parameters()}
 support, query = meta.sinusoid_batch(8, 10, 10, g)
 support, query = ([part.double() for part in s] for s in (support, query))
+print("x and y of the support sets:", *(tuple(s.shape) for s in support))
 
 
 # %%
@@ -177,11 +179,6 @@ def after(params, sx, sy, qx, qy, rate=0.01):
     moved = {name: params[name] - rate * inner[name] for name in params}
     return task_loss(moved, qx, qy)
 
-
-# %%
-per_task = vmap(grad(after), in_dims=(None, 0, 0, 0, 0))
-by_func = per_task(params, *support, *query)  # every tensor (8, ...)
-by_func = {name: value.mean(0) for name, value in by_func.items()}
 
 # %% [markdown]
 # ### The same with an explicit loop
@@ -210,14 +207,18 @@ def distance(one, other):  # relative, of two gradients given as dicts
 
 
 by_loop = {name: p.grad for name, p in leaves.items()}
+per_task = vmap(grad(after), in_dims=(None, 0, 0, 0, 0))
+by_func = per_task(params, *support, *query)  # every tensor (8, ...)
+by_func = {name: value.mean(0) for name, value in by_func.items()}
 assert distance(by_func, by_loop) < 1e-12
 print(f"vmap against loop, float64: {distance(by_func, by_loop):.0e} relative")
 
 # %% [markdown]
 # `meta.maml_grad(..., tasks=...)` offers both, `"vmap"` and `"loop"`, and a third:
 # `"batched"` stacks the tasks' weights and calls one batched matrix product per layer,
-# the fastest for perceptrons. For wide convolutions on a CPU the loop wins: weights
-# that differ by task make a *grouped* convolution, which is slow there.
+# the fastest for perceptrons. For wide convolutions on a CPU take the loop: weights
+# that differ by task make a *grouped* convolution, which gains nothing there, and
+# the graphs of all tasks are in memory at once.
 #
 # ### A silent error: the order of `grad` and `vmap`
 #
@@ -246,7 +247,8 @@ inside = vmap(grad(moved_loss), dims)(toy, *sets)
 inside = {k: v.mean(0) for k, v in inside.items()}
 truth, _ = meta.maml_grad(normed, toy, sets[:2], sets[2:], 0.2, tasks="loop")
 wrong, right = distance(outside, truth), distance(inside, truth)
-assert wrong > 1e-3 and right < 1e-12
+assert wrong > 1e-3, "this version of torch has mended it"
+assert right < 1e-12
 print(f"grad outside vmap: {wrong:.1%} off, and no warning")
 print(f"vmap outside grad: {right:.0e}")
 
@@ -254,7 +256,8 @@ print(f"vmap outside grad: {right:.0e}")
 # With `grad` outside, `vmap`'s rule for the *backward* of the built-in layer norm takes
 # the saved mean and deviation as constants, so a part of the second derivative is
 # lost. BatchNorm and InstanceNorm are affected alike, as soon as scale and shift
-# differ between tasks; GroupNorm, RMSNorm and a norm written out by hand are exact. Versions
+# move in the inner loop; GroupNorm, RMSNorm and a norm written out by hand are exact.
+# With `vmap` outside, the derivative is taken first, for one task. Versions
 # differ: **hold your meta-gradient against a float64 loop once**. `maml_grad` keeps
 # `vmap` outside, and a test of this course checks it for every norm.
 
@@ -264,13 +267,14 @@ print(f"vmap outside grad: {right:.0e}")
 # On a quadratic with Hessian $H$ and minimum $c$, a step gives
 # $\theta_{j+1}-c=(I-\alpha H)(\theta_j-c)$. Along an eigenvector with eigenvalue
 # $\lambda$ the distance is multiplied by $1-\alpha\lambda$ each time: it shrinks if and
-# only if
+# only if, for $\lambda>0$,
 #
 # $$|1-\alpha\lambda|<1\quad\Longleftrightarrow\quad0<\alpha<\frac2\lambda .$$
 #
-# The **steepest** direction decides: $\alpha<2/\lambda_{\max}$. The same factors stand
-# in the meta-gradient: beyond that rate it grows like $|1-\alpha\lambda_{\max}|^{K}$
-# with $K$ steps, and the outer loop learns from noise.
+# The **steepest** direction decides: $\alpha<2/\lambda_{\max}$. In the
+# meta-gradient of $K$ steps each factor counts twice, on the way to
+# $\theta_K$ and on the way back: beyond that rate it grows like
+# $|1-\alpha\lambda_{\max}|^{2K}$, and the outer loop has nothing to learn from.
 #
 # By hand: $\lambda=4$, $\alpha=0.6$: factor $-1.4$; ten steps give $29$ times the
 # distance.
@@ -342,21 +346,20 @@ table = {
 ax = plots.learning_curve(
     rates, table, log_x=True, xlabel="inner rate",
     ylabel="median error after 10 steps (200 waves)",
-    title="Past the limit of the steepest direction, adapting destroys",
+    title="Well past 2 / curvature, adapting destroys MAML's start",
 )
 ax.set(yscale="log", ylim=(0.05, 1e4))
-ax.axvline(limit, color="black", ls=":", label="2 / curvature, median")
-ax.legend();
-
-# %%
+ax.axvline(limit, color="black", ls=":", label="2 / curvature, MAML")
+ax.legend()
 best = rates[int(np.argmin(table["MAML"]))]
 assert best < 2 * limit and table["MAML"][-1] > 10 * min(table["MAML"])
 assert min(table["MAML"]) < min(table["joint"]) / 2
 print("best inner rate for MAML's start:", best)
 
 # %% [markdown]
-# The quadratic's rule is a good guide. It is no theorem here: curvature changes along
-# the path and from wave to wave. Each start has its own best rate, so a fair comparison
+# The dotted line is for the median wave and at MAML's start; the best rate lies near
+# it, larger ones fail. It is a guide and no theorem here: curvature changes along the
+# path and from wave to wave. Each start has its own best rate, so a fair comparison
 # **tunes the rate of every start**, on other tasks than those of the test. Some authors
 # learn one rate per layer and step in the outer loop (Antoniou et al., 2019).
 #
@@ -377,7 +380,7 @@ for ax, name in zip(axes, ("MAML", "joint"), strict=True):
     for n, dash in zip(steps, (":", "-.", "--", "-"), strict=True):
         own = meta.adapt_params(loss, starts[name], few, rate, n)
         own = {k: v[0] for k, v in own.items()}
-        ax.plot(grid, loss.outputs(own, grid), ls=dash, label=f"{n} steps")
+        ax.plot(grid, loss.outputs(own, grid), ls=dash, label=f"steps: {n}")
     ax.set(title=f"start: {name}", xlabel="input x", ylabel="height y")
 axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
 title = "Ten points and a few steps are enough from MAML's start"
@@ -386,9 +389,9 @@ figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold");
 # %% [markdown]
 # ## 6. Cheaper relatives
 #
-# **FOMAML** drops the Hessian: $\mathbb E_t[\nabla L_t^q(\theta_t')]$. Exact only for
-# $\alpha H\to0$; by hand $-2$ instead of $-1$ in part 2. It is in general not the
-# gradient of any function. No second backward pass.
+# **FOMAML** drops the Hessian: $\mathbb E_t[\nabla L_t^q(\theta_t')]$. Exact only in
+# the limit $\alpha H\to0$; by hand $-2$ instead of $-1$ in part 2. In general it is not
+# the gradient of any function. No backward pass goes through the inner gradient.
 #
 # **Reptile** (Nichol et al., 2018) needs no query set: take $k\ge2$ steps on the task's
 # data and move towards the end, $\theta\leftarrow\theta+\epsilon\,
@@ -434,6 +437,7 @@ my_guess = {"best": "reptile", "fomaml worse by": "twice", "anil": "keeps up"}
 
 # %% fold=true
 names = ("maml", "fomaml", "reptile", "anil", "joint", "scratch")
+paired = metrics.paired_difference
 
 
 def wave_runs(name, metric="median_10"):
@@ -455,10 +459,10 @@ print("you guessed:", my_guess);
 
 # %%
 for name in names[1:]:
-    logs = (np.log10(wave_runs(n)) for n in (name, "maml"))
-    ratio = metrics.paired_difference(*logs)
-    assert ratio.low > 0
-    print(f"{name:8} {10**ratio.value:5.2f} times MAML's error")
+    gap = paired(*(np.log10(wave_runs(n)) for n in (name, "maml")))
+    low, ratio, high = 10 ** np.array([gap.low, gap.value, gap.high])
+    assert low > 1
+    print(f"{name:8} {ratio:5.2f} [{low:.2f}, {high:.2f}] times MAML's error")
 
 # %% [markdown]
 # ### Why medians?
@@ -482,14 +486,15 @@ for name in names:
 # %%
 live = errors(starts["MAML"], 0.01).median().item()
 assert study.holds("median_10", live, question="waves", method="maml")
-print(f"live {live:.3f}, stored {wave_runs('maml').round(3)}")
+print(f"live {live:.3f} (other waves), stored {wave_runs('maml').round(3)}")
 
 # %% [markdown]
 # ## 7. Glyph episodes: is it worth it?
 #
 # 5-way 1-shot (chapter 10): train on Latin, Greek and Cyrillic, test on Armenian and
-# Georgian. Every method gets **the same 1,280 episodes**, the same small network and a
-# new seed each time. Beside them three baselines:
+# Georgian. Every method gets **as many pictures**, 1,280 episodes of them, and the same
+# small network; the intervals are over five seeds. The meta-learners take 16 episodes for
+# an outer step. Beside them three baselines:
 #
 # - **ProtoNet**: nearest class mean, trained by episodes;
 # - **probe**: the same body trained by plain cross-entropy on as many pictures, then
@@ -509,7 +514,7 @@ effects = {
 }
 plots.effect_table(
     dict(sorted(effects.items(), key=lambda item: -item[1].value)),
-    title="Full MAML falls behind a plain pretrained probe here",
+    title="After 80 updates MAML is behind a plain pretrained probe",
     xlabel="accuracy minus the probe's (5-way 1-shot, 5 seeds)",
 )
 assert all(effects[n].high < 0 for n in ("maml", "fomaml", "reptile"))
@@ -517,55 +522,87 @@ assert effects["anil"].low > -0.01
 print("probe:", metrics.mean_interval(scores["probe"]));
 
 # %% [markdown]
-# ### The honest negative result
+# ### Two questions
 #
-# With the same data, MAML is worse than a probe that costs a fraction and has no inner
-# loop to go wrong; only ANIL, which hardly has one, keeps up. Reptile learns little in 80 outer steps (the paper uses
-# tens of thousands). This is one small network and a short training: on Omniglot, trained
-# long, papers report MAML and ProtoNet within a percent of each other.
+# **What did MAML learn?** Forget its head and its inner loop, classify by nearest class
+# mean of its body. If that is as good, adaptation was not the point: *feature reuse*,
+# not *rapid learning* (Raghu et al., 2020).
 #
-# **What did MAML learn?** Take its body, forget its head and its inner loop, and
-# classify by nearest class mean. If that is as good, adaptation was not the point:
-# *feature reuse*, not *rapid learning* (Raghu et al., 2020).
+# **Is the negative result real?** ANIL is ahead of the probe, MAML behind. The pictures
+# were equal, the **number of updates** was not: 80 against the probe's several hundred,
+# one per 64 pictures. Nothing was trained to its end (Reptile's paper takes a hundred
+# thousand outer steps). So, live, one seed: as many episodes, but **4 for each
+# update**. We judge the body, as the probe's. (On Omniglot, trained long, papers report
+# MAML and ProtoNet within a percent.)
 
 # %%
 for name in ("maml", "fomaml", "anil"):
-    reuse = metrics.paired_difference(glyph(name, "prototypes"), glyph(name))
+    reuse = paired(glyph(name, "prototypes"), glyph(name))
     assert reuse.low > -0.05
     print(f"{name:7} body + prototypes minus its inner loop: {reuse}")
+
+
+# %%
+def glyphs_of(*scripts):
+    options = dict(face="all", per_class=20, size=16)
+    sets = [data.load("glyphs", script=s, **options) for s in scripts]
+    y = [part.y + 100 * n for n, part in enumerate(sets)]  # kept apart
+    return 4 * torch.cat([part.x for part in sets]) - 1, torch.cat(y)
+
+
+# %%
+torch.manual_seed(0)
+layers = []
+for channels in (1, 16, 16):
+    layers += [nn.Conv2d(channels, 16, 3, stride=2, padding=1)]
+    layers += [nn.GroupNorm(4, 16), nn.ReLU()]
+body = nn.Sequential(*layers, nn.Flatten())
+small = meta.module_loss(nn.Sequential(body, nn.Linear(64, 5)))
+pictures, classes = glyphs_of("latin", "greek", "cyrillic")
+sampler = meta.EpisodeSampler(classes, 5, 1, 5)
+
+
+def episodes(generator):
+    e = sampler.draw(generator, 4).take(pictures)
+    return (e.support_x, e.support_y), (e.query_x, e.query_y)
+
+
+how = dict(iterations=320, steps=3, inner_lr=0.2, outer_lr=5e-3)
+found = meta.meta_train(small, small.params(), episodes, **how).params
+small.model.load_state_dict(found, strict=False)
+new, few = glyphs_of("armenian", "georgian"), glyph("maml", "prototypes")
+done = meta.few_shot_accuracy(body, new, episodes=300, progress=False)
+assert done.interval.value > scores["probe"].mean() - 0.01
+print("body, 80 updates:", few.round(3), "320:", done.interval)
 
 # %% [markdown]
 # ## 8. BatchNorm in an inner loop
 #
-# **Running statistics leak.** In train mode BatchNorm writes the mean of each batch into
-# a buffer: support, query and all tasks end up in *one* average. Then the answer for one
-# task depends on which tasks came before it. `functional_call` does not protect: buffers
-# are changed in place.
+# **Running statistics leak.** In train mode BatchNorm writes batch means into a buffer:
+# support, query and all tasks end up in *one* average, so the answer for a task depends on
+# which tasks came before. `functional_call` does not protect: buffers are changed in
+# place.
+#
+# **Batch statistics are transductive** (chapter 07: unlabelled test samples take part).
+# Without buffers a query is normalised by the *other queries*. The usual test batch
+# holds all classes equally often, which tells the network something that a single user's
+# picture would not. Below: one network, all 75 queries together
+# against batches of one class. Safe: GroupNorm, LayerNorm, or statistics of the support
+# only (Bronskill et al., 2020).
 
 # %%
 shared = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+x, before = torch.randn(6, 3), shared.eval()(torch.ones(1, 3))
 own = dict(shared.named_parameters())
-x, other_task = torch.randn(6, 3), torch.randn(6, 3) + 5
-before = shared.eval()(x).detach()
-functional_call(shared.train(), own, (other_task,))
-leak = (shared.eval()(x) - before).abs().max().item()
-assert leak > 0.01
-print(f"one look at another task moved our outputs by {leak:.2f}\n")
+functional_call(shared.train(), own, (x + 5,))  # another task
+assert (leak := (shared.eval()(torch.ones(1, 3)) - before).abs().max()) > 0.01
+
+# %%
+print(f"one look at another task moved our output by {leak.item():.2f}\n")
 try:
     meta.module_loss(shared.train()).outputs(own, x)
 except ValueError as refused:
     print("maml_grad refuses it:", refused)
-
-# %% [markdown]
-# **Batch statistics are transductive** (chapter 07: unlabelled test samples take part).
-# Without buffers, a query is normalised by the *other queries*: its answer depends on who
-# is asked with it. The usual test batch holds all classes equally often, which tells the
-# network something that a single user's picture would not. Same network, same adapted
-# weights: all 75 queries together against batches of one class. GroupNorm normalises
-# every picture by itself.
-#
-# A MAML table with BatchNorm must say that it is transductive. Safe: GroupNorm,
-# LayerNorm, or statistics of the support only (Bronskill et al., 2020).
 
 # %%
 together = study.values("accuracy", question="batchnorm")
@@ -583,34 +620,47 @@ print("what the mixed batch was worth: ", lost)
 # %% [markdown]
 # ## 9. Adapting a policy
 #
-# A walker in a square sees its position $s$, **never the goal**. A task is a goal; the
-# reward is minus the distance to it. The policy $\pi_\theta(a\mid s)$ is Gaussian around
-# a network's output; 20 steps of at most 0.1 per coordinate. To find out about the goal
-# it must walk: the support set is 20 **own** trajectories $\tau$.
+# A walker starts in the middle of a square without walls. Its **state** $s$ is its
+# position; it **never sees the goal**. In each of 20 steps it takes an **action** $a$, a
+# move of at most 0.1 per coordinate, for a **reward**: minus the distance to the
+# goal. One walk is a **trajectory** $\tau$, the sum of its rewards the **return**
+# $R(\tau)$. The **policy** $\pi_\theta(a\mid s)$ is Gaussian around a network's output.
+# A task is a goal.
 #
-# **Policy gradient** (Williams, 1992): the world's part of $p_\theta(\tau)$ has no
-# $\theta$, so with $\nabla p=p\,\nabla\log p$
+# The support set is 20 **own** trajectories: to learn about its goal the walker must walk.
+# The loss is minus the mean return. `backward` cannot go through it: $\theta$ only
+# decides which actions are drawn.
+
+# %% [markdown]
+# ### The policy gradient
 #
-# $$\nabla\,\mathbb E[R(\tau)]=\mathbb E\Big[\sum_h\nabla\log\pi_\theta(a_h\mid s_h)\,
-#   (G_h-b_h)\Big].$$
+# A trajectory has the probability $p_\theta(\tau)$, a product of $\pi_\theta(a_h\mid s_h)$
+# over the steps $h$ and of the world's part, which has no $\theta$. So with $\nabla
+# p=p\,\nabla\log p$ (Williams, 1992)
 #
-# $G_h$ is the reward from step $h$ on: earlier rewards do not depend on $a_h$. Any
-# baseline $b_h$ that does not depend on $a_h$ is free, as $\mathbb E[\nabla\log\pi]=0$;
-# ours is the mean of the other trajectories at that step.
+# $$\nabla\,\mathbb E[R(\tau)]=\mathbb E\big[R(\tau)\,\nabla\log p_\theta(\tau)\big]
+#   =\mathbb E\Big[\sum_h\nabla\log\pi_\theta(a_h\mid s_h)\,(G_h-b_h)\Big].$$
+#
+# $G_h$ is the sum of the rewards from step $h$ on: earlier rewards do not depend on $a_h$.
+# Any **baseline** $b_h$ that does not depend on $a_h$ is free, as
+# $\mathbb E[\nabla\log\pi]=0$; ours is the mean $G_h$ of the *other* trajectories. It
+# makes the estimate less noisy.
 
 # %% [markdown]
 # ### Its second derivative is another matter
 #
-# The inner loss $-\log\pi(a)\,(G-b)$ has the right **first** gradient. MAML asks for the
-# Hessian of the return:
+# The inner loss, the mean over trajectories of $-\sum_h\log\pi(a_h\mid s_h)\,(G_h-b_h)$
+# with $G$ and $b$ as constants, is a **surrogate**: its value means nothing, its **first**
+# gradient is right. MAML asks for the Hessian of the return:
 #
 # $$\nabla^2\,\mathbb E[R]=\mathbb E\big[R\,(\nabla^2\log p+\nabla\log p\,\nabla\log
 #   p^\top)\big].$$
 #
 # Differentiating the surrogate again gives the first term only (**naive**): with other
 # parameters *other* trajectories would have been drawn, and a constant $G$ hides that.
-# **DiCE** (Foerster et al., 2018) multiplies by $e^{\log p-\mathrm{stop}(\log p)}$, which
-# is 1 in value and whose derivative is the score, as often as you like.
+# **DiCE** (Foerster et al., 2018) multiplies the rewards by $e^{\log p-\mathrm{stop}(\log p)}$,
+# `stop` being `detach`: 1 in value, its derivative is the **score** $\nabla\log p$, and it
+# can be differentiated again.
 #
 # By hand: one action, chosen with $p=\operatorname{sigm}(\theta)$, reward 1 for it. At
 # $\theta=0$: $(\mathbb E R)''=p(1-p)(1-2p)=0$; naive: $p\,(\log p)''=-p\,p(1-p)
@@ -633,13 +683,13 @@ print(f"second derivative: true 0, naive {naive:.3f}, DiCE {dice:.3f}")
 policy = meta.NavigationPolicy(width=40, seed=0)
 
 
-def train_walker(rate, kind="naive"):  # as seed 0 of the study
+def train_walker(steps=1, rate=5e-4):  # MAML's: seed 0 of the study
     start, g = policy.params(), torch.Generator().manual_seed(0)
     adam = torch.optim.Adam(start.values(), lr=3e-3)
-    options = dict(estimator=kind, generator=g)
+    settings = meta.RlSettings(inner_lr=rate, steps=steps)
     for _ in range(150):
-        args = meta.sample_goals(20, g), meta.RlSettings(inner_lr=rate)
-        grads, _ = meta.rl_maml_grad(policy, start, *args, **options)
+        args = policy, start, meta.sample_goals(20, g), settings
+        grads, _ = meta.rl_maml_grad(*args, generator=g)
         for name, value in start.items():
             value.grad = grads[name]
         adam.step()
@@ -652,8 +702,7 @@ def after_one(start, rate):
     return meta.rl_adapt(policy, start, *args, generator=g)[1][1].mean()
 
 
-walker = train_walker(5e-4)
-joint = train_walker(1e-12, "fomaml")  # as good as no inner step
+walker, joint = train_walker(), train_walker(steps=0)
 tuned = max(after_one(joint, r) for r in (5e-4, 2e-3, 4e-3, 8e-3, 2e-2))
 
 # %%
@@ -669,20 +718,21 @@ for n, ax in enumerate(axes):
         ax.plot(*goals[t], marker, color=f"C{t}", ms=10, mec="black")
     ax.set(title=f"after {n} updates", xlabel="x (side of the square = 1)")
 axes[0].set_ylabel("y")
-title = "One policy gradient step, and the walkers know where to go"
+title = "One policy gradient step, and the walkers head for their goals"
 figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
 own = after_one(walker, 5e-4)
-assert own > tuned + 0.5 and returns[1].mean() > returns[0].mean() + 1
+assert own > tuned + 0.3 and returns[1].mean() > returns[0].mean() + 1
 print(f"100 goals, one update: {own:.1f}; joint, its best rate: {tuned:.1f}")
 
 # %% [markdown]
 # ### Which meta-gradient?
 #
 # The study trains with four estimators and, as a control, jointly: `naive`; `dice`;
-# `e-maml` (Al-Shedivat et al., 2018; it credits the first trajectories for the return
-# they lead to, without bias); `fomaml`. 100 new goals, five seeds. All use the rate
-# that the starts were trained with. The joint start would like a larger one: live, above,
-# it had the best of five, chosen on the very test goals, and stayed behind.
+# `e-maml` (Stadie et al., 2018; Al-Shedivat et al., 2018; it credits the first
+# trajectories for the return they lead to, without bias); `fomaml`. 100 new goals, five
+# seeds. All use the rate that the starts were trained with. The joint
+# start would like a larger one: live, above, it had the best of five, chosen on the
+# very test goals, and stayed behind.
 
 # %%
 def walks(kind, n=1):
@@ -696,12 +746,10 @@ curves = {
 ax = plots.learning_curve(
     range(4), curves, xlabel="policy gradient updates (20 trajectories each)",
     ylabel="mean return, 20 steps (100 goals)",
-    title="A trained start learns a goal in one update",
+    title="A meta-trained start finds its goal in one update",
 )
 ax.set_xticks(range(4))
-ax.legend(loc="upper left", bbox_to_anchor=(1, 1));
-
-# %%
+ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
 for other in kinds[1:]:
     gain = metrics.paired_difference(walks("naive"), walks(other))
     print(f"naive minus {other:6}, return after 1 update: {gain}")
@@ -709,31 +757,32 @@ for other in kinds[1:]:
 
 # %% [markdown]
 # A second surprise: the estimators with less bias are **worse** here. A likely reason:
-# scores of whole trajectories are noisy, and with so few of them noise costs more than
-# bias. Rothfuss et al. (2019) describe that trade-off.
+# scores of whole trajectories are noisy, and with few of them noise costs more than
+# bias (Rothfuss et al., 2019).
 #
 # ## 10. How much does second order buy?
 #
 # First, MAML minus FOMAML, paired by seed, in three worlds (waves: `log10` error, lower
-# is better).
+# is better; glyphs: accuracy; walkers: return).
 #
 # **Design choices**: the knobs of a short training on waves, one at a time, against the
-# reference: MAML, one inner step of 0.01, 10 points, 300 outer steps. `log10` of the
-# median error after 10 steps at the rate of training: $-0.3$ is half the error.
+# reference: MAML, one inner step of 0.01, 10 points, 150 outer steps. `log10` of the
+# median error after 10 steps at the rate of training: $-0.3$ is half the error. A
+# knob's weight depends on how far we turned it.
 
 # %%
-both = ("maml", "fomaml")
-logs = [np.log10(wave_runs(kind)) for kind in both]
-print("waves  ", metrics.paired_difference(*logs))
-print("glyphs ", metrics.paired_difference(*map(glyph, both)))
-print("walkers", metrics.paired_difference(*map(walks, ("naive", "fomaml"))))
+wave = paired(*(np.log10(wave_runs(kind)) for kind in ("maml", "fomaml")))
+picture = paired(glyph("maml"), glyph("fomaml"))
+walk = paired(walks("naive"), walks("fomaml"))
+print(f"waves   {wave}\nglyphs  {picture}\nwalkers {walk}")
+assert wave.high < 0 < picture.low and walk.low < 0 < walk.high
 
 
 # %%
 def trial(seed, shots=10, inner_lr=0.01, adapted=None, **more):
     options = dict(seed=seed, inner_lr=inner_lr, adapted=adapted, **more)
     options["sample"] = lambda generator: draw(generator, shots)
-    start = train(iterations=300, progress=False, **options)
+    start = train(iterations=150, progress=False, **options)
     found = errors(start, inner_lr, adapted=adapted)
     return np.log10(found.median().item())
 
@@ -750,11 +799,10 @@ knobs = {
 }
 trials = {k: [trial(s, **v) for s in range(5)] for k, v in knobs.items()}
 base = trials.pop("reference")
-paired = metrics.paired_difference
 effects = {name: paired(values, base) for name, values in trials.items()}
 
 # %%
-title = "The rates weigh most in a short training"
+title = "In a short training too small a rate costs most"
 label = "log10 of the error minus the reference's (negative is better)"
 plots.effect_table(effects, title=title, xlabel=label)
 for rate in ("inner rate 0.001", "outer rate 0.001"):
@@ -765,7 +813,7 @@ for rate in ("inner rate 0.001", "outer rate 0.001"):
 #
 # | you have | take |
 # |---|---|
-# | classes with pictures, few labels | a pretrained probe or ProtoNet first (chapter 10) |
+# | classes with pictures, few labels | first a pretrained probe or ProtoNet (chapter 10): cheap, no inner rate |
 # | regression or control, where no prototype exists | MAML; FOMAML if memory or time is short |
 # | a large body | ANIL: the inner loop is the head only |
 # | only an optimiser, no query sets | Reptile, with time to train |
@@ -785,7 +833,8 @@ for rate in ("inner rate 0.001", "outer rate 0.001"):
 #   wrong. One float64 check against a loop finds it.
 # - $\alpha<2/\lambda_{\max}$, or adapting destroys.
 # - BatchNorm leaks between tasks or makes the test transductive.
-# - On glyphs MAML fell behind a plain probe. On waves and walkers, where a mean answer
+# - On glyphs MAML was behind a plain probe after few updates and no longer, in the one
+#   seed we ran, with four times as many: compare budgets before methods. On waves and walkers, where a mean answer
 #   fails, a trained start is worth much.
 
 # %% quiz=true
@@ -802,6 +851,8 @@ for rate in ("inner rate 0.001", "outer rate 0.001"):
 # - R. J. Williams: Simple statistical gradient-following algorithms. Machine Learning,
 #   1992.
 # - J. Foerster et al.: DiCE. ICML, 2018. M. Al-Shedivat et al.: Continuous adaptation
-#   via meta-learning. ICLR, 2018. J. Rothfuss et al.: ProMP. ICLR, 2019.
+#   via meta-learning. ICLR, 2018. B. C. Stadie et al.: Some considerations on learning
+#   to explore via meta-reinforcement learning. arXiv:1803.01118, 2018. J. Rothfuss et
+#   al.: ProMP. ICLR, 2019.
 #
 # Next: the exercises of this chapter.

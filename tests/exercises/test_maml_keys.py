@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from torch.func import grad, vmap
 from torch.testing import assert_close
 
 from tlcourse import meta
 from tlcourse.exercises import get, judge
-from tlcourse.exercises.probes.maml.common import by_name, task_loss, tensors
+from tlcourse.exercises.probes.maml.common import task_loss
+from tlcourse.exercises.probing import by_role, tensors
 
 
 def cases(name):
@@ -17,7 +19,7 @@ def cases(name):
 def given(case):
     inputs = tensors(case)
     tasks = [(inputs[f"{d} x"], inputs[f"{d} y"]) for d in ("support", "query")]
-    return by_name(inputs, "params"), *tasks, inputs["inner_lr"], inputs["steps"]
+    return by_role(inputs, "params"), *tasks, inputs["inner_lr"], inputs["steps"]
 
 
 def closed_form(params, support, query, inner_lr, steps, first_order):
@@ -92,3 +94,28 @@ def test_examples_by_hand():
     hunt = get("maml.bug_hunt").key.reference
     after, values = hunt(loss, w, [tuple(tasks)], 0.5, 0.1, 1)
     assert abs(after["w"].item() - 1.1) < 1e-6 and values == [2]
+
+
+def test_the_key_knows_what_a_gradient_of_vmap_gives():
+    """The mutant `vmap_inside` does without torch.func; here is the real mistake."""
+
+    def after(start, x_s, y_s, x_q, y_q):
+        inner = grad(task_loss)(start, x_s, y_s)
+        return task_loss({k: start[k] - 0.15 * inner[k] for k in start}, x_q, y_q)
+
+    def mean(start):
+        return vmap(after, (None, 0, 0, 0, 0))(start, *support, *query).mean()
+
+    normed = [c for c in cases("maml_grad") if "params[norm.bias]" in c.inputs]
+    assert normed
+    mutant = next(
+        m.fn for m in get("maml.maml_grad").key.mutants if m.name == "vmap_inside"
+    )
+    for case in normed:
+        params, support, query = given(case)[:3]
+        want = grad(mean)(params)
+        got, _ = mutant(task_loss, params, support, query, 0.15)
+        right, _ = meta.maml_grad(task_loss, params, support, query, 0.15)
+        assert_close(got, want, rtol=1e-9, atol=1e-12)
+        gap = max((right[k] - want[k]).abs().max() for k in want)
+        assert gap > 1e-4

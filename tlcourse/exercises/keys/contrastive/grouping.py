@@ -22,6 +22,7 @@ class _SupCon:
     log: str = "outside"  # the sum over positives; or "inside"
     others: str = "all"  # or "negatives", "own positive"
     lonely: str = "left out"  # or "nan", "hidden nan", "as zero"
+    picked: str = "masked"  # the positives; or "multiplied"
     total: str = "anchors"  # or "pairs", "sum"
     factor: float = 0.0  # base temperature of the authors' code
     naive: bool = False
@@ -44,6 +45,8 @@ class _SupCon:
             each, has = count.clamp(min=1).log() - inner, count > 0
             return each[has].mean()
         sums = -log_p.masked_fill(~positive, 0).sum(1)  # (n,)
+        if self.picked == "multiplied":
+            sums = -(positive * log_p.masked_fill(own, -torch.inf)).sum(1)
         if self.lonely == "hidden nan":  # a product lets nan through on the way back
             sums = -(positive * log_p.masked_fill(own, 0)).sum(1)
         return self._mean(sums, count) * (temperature / (self.factor or temperature))
@@ -80,6 +83,11 @@ class _SupCon:
         return each.sum() if self.total == "sum" else each.mean()
 
 
+def _from_zero_on(z: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
+    loss = losses.sup_con(z, labels, temperature)
+    return loss if bool((labels >= 0).any()) else loss * torch.nan
+
+
 def _another_default(z: Tensor, labels: Tensor, temperature: float = 0.5) -> Tensor:
     return losses.sup_con(z, labels, temperature)
 
@@ -106,6 +114,12 @@ sup_con = Key(
             "The loss is right, but its gradient is nan: 0/0 was computed and replaced "
             "afterwards (nan_to_num, torch.where). Leave anchors without a positive "
             "out before you divide.",
+        ),
+        Mutant(
+            "labels_from_zero_on",
+            _from_zero_on,
+            "Labels may be any numbers, also negative ones, and yours are found among "
+            "0, 1, 2, ... only. Compare labels with one another.",
         ),
         Mutant(
             "counted_as_zero",
@@ -188,8 +202,15 @@ sup_con = Key(
         Mutant(
             "overflows",
             _SupCon(naive=True),
-            "At a small temperature exp(s / temperature) exceeds the largest float, "
-            "and the loss is inf or nan. Use logsumexp or log_softmax.",
+            "At a small temperature exponentials exceed the largest float, or all of "
+            "one row are rounded to 0, and the loss is inf or nan. Use logsumexp or "
+            "log_softmax, over the other rows only.",
+        ),
+        Mutant(
+            "zero_times_infinity",
+            _SupCon(picked="multiplied"),
+            "The diagonal is -inf, and 0 * -inf is nan: a product with the mask does "
+            "not remove it. Use masked_fill or torch.where.",
         ),
         Mutant(
             "another_default",

@@ -22,13 +22,18 @@ class _SimClr:
     scaled: str = "rows"  # or "not", "columns", "whole"
     logits: str = "divided"  # by the temperature; or "multiplied", "as they are"
     own: float | None = -torch.inf  # what the diagonal is set to
-    features: str = "backbone"  # or "projector", "augmented"
+    features: str = "backbone"  # or "projector", "augmented", "early"
+    order: str = "new"  # or "one for all epochs"
+    anchors: str = "both"  # or "first", "first against second", "first twice"
 
     def __call__(
         self, backbone: nn.Module, projector: nn.Module, x: Tensor, augment: Augment,
         epochs: int, batch_size: int, temperature: float, lr: float,
         generator: torch.Generator,
     ) -> Tensor:  # fmt: skip
+        early = backbone(x).detach() if self.features == "early" else None
+        if self.order != "new":
+            order = torch.randperm(len(x), generator=generator)
         parameters = [*backbone.parameters(), *projector.parameters()]
         x1, x2 = augment(x, generator), augment(x, generator)
         for _ in range(epochs):
@@ -37,7 +42,9 @@ class _SimClr:
             if self.views not in ("once", "second once"):
                 x2 = {"same": x1, "one clean": x}.get(self.views)
                 x2 = augment(x, generator) if x2 is None else x2
-            for batch in torch.randperm(len(x), generator=generator).split(batch_size):
+            if self.order == "new":
+                order = torch.randperm(len(x), generator=generator)
+            for batch in order.split(batch_size):
                 z1, z2 = (projector(backbone(v[batch])) for v in (x1, x2))
                 gradients = torch.autograd.grad(
                     self._loss(z1, z2, temperature), parameters
@@ -48,11 +55,11 @@ class _SimClr:
         with torch.no_grad():
             if self.features == "augmented":
                 return backbone(augment(x, generator))
-            h = backbone(x)
+            h = backbone(x) if early is None else early
             return projector(h) if self.features == "projector" else h
 
     def _loss(self, z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-        z = torch.cat([z1, z2])
+        z = torch.cat([z1, z1 if self.anchors == "first twice" else z2])
         if self.scaled in ("rows", "columns"):
             z = F.normalize(z, dim=int(self.scaled == "rows"))
         elif self.scaled == "whole":
@@ -62,7 +69,11 @@ class _SimClr:
             s = s * temperature if self.logits == "multiplied" else s / temperature
         if self.own is not None:
             s = s.masked_fill(torch.eye(len(z), dtype=torch.bool), self.own)
-        return F.cross_entropy(s, torch.arange(len(z)).roll(len(z1)))
+        n = len(z1)
+        if self.anchors == "first against second":
+            return F.cross_entropy(z[:n] @ z[n:].T / temperature, torch.arange(n))
+        asked = slice(n if self.anchors == "first" else 2 * n)
+        return F.cross_entropy(s[asked], torch.arange(2 * n).roll(n)[asked])
 
 
 bug_hunt = Key(
@@ -132,6 +143,35 @@ bug_hunt = Key(
             _SimClr(own=None),
             "Each row is still compared with itself: the mask is gone. Set the "
             "diagonal to -inf.",
+        ),
+        Mutant(
+            "first_view_asked",
+            _SimClr(anchors="first"),
+            "Only the first views are anchors. The second ones have to find their "
+            "partner as well: 2n rows, as in exercise 1.",
+        ),
+        Mutant(
+            "first_view_twice",
+            _SimClr(anchors="first twice"),
+            "The projections of the first view are compared with themselves. Join "
+            "those of both views: torch.cat([z1, z2]).",
+        ),
+        Mutant(
+            "other_view_only",
+            _SimClr(anchors="first against second"),
+            "The first views are compared with the second ones only, as in CLIP. "
+            "In exercise 1 each of 2n rows has 2n - 1 candidates.",
+        ),
+        Mutant(
+            "one_order",
+            _SimClr(order="one for all epochs"),
+            "The batches are the same in every epoch. Draw a new order for each.",
+        ),
+        Mutant(
+            "features_before_training",
+            _SimClr(features="early"),
+            "The features were computed before the training. Compute backbone(x) after "
+            "the last epoch.",
         ),
         Mutant(
             "features_of_the_projector",

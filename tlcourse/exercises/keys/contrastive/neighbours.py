@@ -18,10 +18,11 @@ class _KnnEval:
     """A weighted vote; each option puts one mistake in."""
 
     near: str = "cosine"  # or "dot", "distance", "farthest"
-    weight: str = "exp"  # or "one", "cosine", "times", "T = 1", "naive"
+    weight: str = "exp"  # or "one", "cosine", "times", "T = 1", "naive", "less ..."
     voters: str = "k"  # or "all", "nearest", "not the first"
     asked: str = "training"  # or "test"
     places: bool = False
+    gaps: str = "kept"  # between class numbers; or "closed"
     unit: str = "share"  # or "percent", "error", "count"
     refuses: bool = True
 
@@ -36,6 +37,7 @@ class _KnnEval:
         index, s = self._nearest(z_train, z_test, k)  # (m, k), (m, k)
         votes = index if self.places else y_train[index]
         columns = max(int(votes.max()), int(y_train.max())) + 1
+        columns = len(y_train.unique()) if self.gaps == "closed" else columns
         scores = torch.zeros(len(z_test), columns)
         scores.scatter_add_(1, votes, self._weigh(s, temperature))
         classes = scores.argmax(1)
@@ -61,6 +63,9 @@ class _KnnEval:
             return torch.ones_like(s)
         if self.weight == "cosine":
             return s
+        if self.weight in ("less 1", "less the largest"):
+            least = 1 if self.weight == "less 1" else s.max()
+            return ((s - least) / temperature).exp()
         if self.weight == "naive":
             return (s / temperature).exp()
         exponent = _EXPONENT[self.weight](temperature)
@@ -132,6 +137,24 @@ knn_eval = Key(
             "At a small temperature exp(cos / temperature) exceeds the largest float: "
             "inf ties with inf. Subtract the largest cosine of each query first; it "
             "changes no winner.",
+        ),
+        Mutant(
+            "underflows",
+            _KnnEval(weight="less 1"),
+            "At a small temperature the weights of a query that is far from all are "
+            "rounded to 0. Subtract its own largest cosine, not 1.",
+        ),
+        Mutant(
+            "one_largest_for_all",
+            _KnnEval(weight="less the largest"),
+            "You subtract the largest cosine of all queries. The weights of a query "
+            "that is farther from all are rounded to 0: subtract each query's own.",
+        ),
+        Mutant(
+            "number_of_classes",
+            _KnnEval(gaps="closed"),
+            "The numbers of the classes may have gaps: make room for y_train.max() + 1 "
+            "of them, not for as many as there are different ones.",
         ),
         Mutant(
             "all_vote",

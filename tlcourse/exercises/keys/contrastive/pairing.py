@@ -22,7 +22,7 @@ class _NtXent:
     anchors: str = "both views"  # or "first view"
     others: str = "all"  # or "other view", "negatives"
     pairs: str = "halves"  # or "neighbours"
-    detached: bool = False
+    detached: str = "nothing"  # or "z1", "z2", "candidates"
     total: str = "mean"  # or "sum", "per pair"
     naive: bool = False
     refuses: bool = True
@@ -30,10 +30,15 @@ class _NtXent:
     def __call__(self, z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
         if self.refuses:
             losses.nt_xent(z1.detach(), z2.detach(), temperature)
-        z = torch.cat([z1, z2.detach() if self.detached else z2])
+        z1, z2 = (
+            z.detach() if self.detached == name else z
+            for name, z in (("z1", z1), ("z2", z2))
+        )
+        z = torch.cat([z1, z2])
         if self.scaled != "not":
             z = F.normalize(z, dim=1 if self.scaled == "rows" else 0)
-        s = self._scale(z @ z.T, temperature)  # (2n, 2n)
+        others = z.detach() if self.detached == "candidates" else z
+        s = self._scale(z @ others.T, temperature)  # (2n, 2n)
         n, count = len(z1), len(z)
         rows = torch.arange(count)
         positive = rows ^ 1 if self.pairs == "neighbours" else (rows + n) % count
@@ -137,9 +142,21 @@ nt_xent = Key(
         ),
         Mutant(
             "view_detached",
-            _NtXent(detached=True),
+            _NtXent(detached="z2"),
             "The value is right, but no gradient reaches z2. Both views learn: do not "
             "detach one of them.",
+        ),
+        Mutant(
+            "first_view_detached",
+            _NtXent(detached="z1"),
+            "The value is right, but no gradient reaches z1. Both views learn: do not "
+            "detach one of them.",
+        ),
+        Mutant(
+            "candidates_detached",
+            _NtXent(detached="candidates"),
+            "The value is right, the gradient is not: the rows an anchor is compared "
+            "with are detached. They learn as well.",
         ),
         Mutant(
             "summed",
@@ -156,8 +173,9 @@ nt_xent = Key(
         Mutant(
             "overflows",
             _NtXent(naive=True),
-            "At a small temperature exp(s / temperature) exceeds the largest float, "
-            "and the loss is inf or nan. Use logsumexp or F.cross_entropy.",
+            "At a small temperature exponentials exceed the largest float, or all of "
+            "one row are rounded to 0, and the loss is inf or nan. Use logsumexp or "
+            "F.cross_entropy, which subtract the largest of each row.",
         ),
         Mutant(
             "another_default",

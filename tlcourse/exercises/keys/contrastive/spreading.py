@@ -18,8 +18,9 @@ class _Vicreg:
 
     normalised: bool = False
     distance: str = "entries"  # or "rows"
-    spread: str = "root"  # or "variance", "no epsilon", "biased"
-    hinge: str = "relu"  # or "none", "reversed"
+    spread: str = "root"  # or "variance", "no epsilon", "biased", "rows"
+    epsilon: float = 1e-4
+    hinge: str = "relu"  # or "none", "reversed", "of the mean"
     views: str = "mean"  # of both variance terms; or "sum", "first"
     centred: bool = True
     divisor: str = "n - 1"  # or "n"
@@ -47,9 +48,9 @@ class _Vicreg:
 
     def _v(self, z: Tensor) -> Tensor:
         """What a feature that stands still is fined."""
-        var = z.var(0, unbiased=self.spread != "biased")
-        epsilon = 0.0 if self.spread == "no epsilon" else 1e-4
-        spread = var if self.spread == "variance" else (var + epsilon).sqrt()
+        var = z.var(int(self.spread == "rows"), unbiased=self.spread != "biased")
+        spread = var if self.spread == "variance" else (var + self.epsilon).sqrt()
+        spread = spread.mean(0, keepdim=True) if self.hinge == "of the mean" else spread
         gap = spread - 1 if self.hinge == "reversed" else 1 - spread
         return (gap if self.hinge == "none" else gap.relu()).mean()
 
@@ -103,9 +104,27 @@ vicreg = Key(
         ),
         Mutant(
             "no_epsilon",
-            _Vicreg(spread="no epsilon"),
+            _Vicreg(epsilon=0.0),
             "The root is taken of the variance alone. For a constant feature its slope "
             "is infinite and the gradient nan: add 1e-4 under the root.",
+        ),
+        Mutant(
+            "small_epsilon",
+            _Vicreg(epsilon=1e-8),
+            "What you add under the root is much less than 1e-4. A feature that stands "
+            "still is to count as if its standard deviation were 0.01.",
+        ),
+        Mutant(
+            "variance_of_rows",
+            _Vicreg(spread="rows"),
+            "The variance is taken within each sample, along dim=1. It is that of each "
+            "feature over the batch: dim=0.",
+        ),
+        Mutant(
+            "hinge_of_the_mean",
+            _Vicreg(hinge="of the mean"),
+            "The hinge comes after the mean over features, so that a wide feature pays "
+            "for one that collapsed. Cut off at 0 first, then take the mean.",
         ),
         Mutant(
             "biased_variance",
@@ -182,8 +201,8 @@ vicreg = Key(
         Mutant(
             "covariances_averaged",
             _Vicreg(halved=True),
-            "The covariance terms of both views are averaged. Here their sum is asked "
-            "for; only the variance terms are averaged.",
+            "The covariance term is half of what it should be. Those of both views are "
+            "added, not averaged, and a pair of features counts twice: C_jk and C_kj.",
         ),
         Mutant(
             "other_weights",

@@ -127,7 +127,7 @@ PROPERTIES = (
     Property(
         "the global state stays",
         lambda seen, case: seen["the global state stays"],
-        "torch's global random state was changed.",
+        "A global random state, of torch, NumPy or Python, was changed.",
         DRAWS,
     ),
 )

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tlcourse.exercises.probes.distribution_shift.common import Seen
 from tlcourse.exercises.probes.distribution_shift.permuting import SEED
+from tlcourse.exercises.probing import Seen
 from tlcourse.exercises.spec import Case, Property
 
 

@@ -127,8 +127,8 @@ matching_attention = Key(
         Mutant(
             "bad_input_accepted",
             _no_refusal,
-            "A temperature of 0 or a vector of zeros gives nan. Raise a ValueError "
-            "instead.",
+            "A temperature of 0 or a vector of zeros gives nan, a temperature below 0 "
+            "turns the order round. Raise a ValueError.",
         ),
     ),
 )

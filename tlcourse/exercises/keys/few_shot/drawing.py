@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tlcourse.exercises.probes.few_shot.common import REFUSES
 from tlcourse.exercises.probes.few_shot.sampling import FAIR, GENERATOR, TASK
+from tlcourse.exercises.probing import REFUSES
 from tlcourse.exercises.spec import Case, Property
 
 Observed = Mapping[str, Any]
+_SMALL = 6  # samples of a class, few enough that most of their sets are drawn
 
 
 def _shapes(seen: Observed, case: Case) -> bool:
@@ -102,6 +104,23 @@ def _samples_fair(seen: Observed, case: Case) -> bool:
     return True
 
 
+def _sets_vary(seen: Observed, case: Case) -> bool:
+    """Of 20 sets of 3 in 6 classes, and 15 pairs in 6 samples, most are drawn.
+
+    A right answer misses half of them less than once in 1e9 checks.
+    """
+    labels, shots = case.inputs["labels"], case.inputs["num_shots"]
+    names = np.unique(labels)
+    sets = {tuple(np.unique(labels[row])) for row in seen["query"]}
+    enough = [2 * len(sets) > math.comb(len(names), case.inputs["num_ways"])]
+    for name in names:
+        size = int((labels == name).sum())
+        drawn = {tuple(sorted(row[labels[row] == name])) for row in seen["support"]}
+        if size == _SMALL:
+            enough.append(2 * len(drawn - {()}) > math.comb(size, shots))
+    return all(enough)
+
+
 def _asked(name: str, message: str, group: str) -> Property:
     return Property(name, lambda seen, case: bool(seen[name]), message, group)
 
@@ -153,6 +172,20 @@ PROPERTIES = tuple(
         _samples_fair,
         "Some samples of a class are drawn more often than others.",
         FAIR,
+    ),
+    Property(
+        "sets vary",
+        _sets_vary,
+        "Some sets of classes or samples never come, neighbours for instance. Take "
+        "the first of a random permutation.",
+        FAIR,
+    ),
+    Property(
+        f"{GENERATOR}: shapes",
+        _shapes,
+        "Return four int64 tensors: support (N*K,), support_y (N*K,), query (N*Q,), "
+        "query_y (N*Q,).",
+        GENERATOR,
     ),
     _asked(
         "again",

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tlcourse.exercises.probes.few_shot.hunt import CHANCE, INTERVAL, NETWORK, RIGHT
-from tlcourse.exercises.spec import Case, Key, Mutant, Property
-
-_SAME = 3 / 7  # INTERVAL: chance that both classes of a task lie in one place
+from tlcourse.exercises.keys.few_shot.hunt_properties import PROPERTIES
+from tlcourse.exercises.spec import Key, Mutant
 
 
 @dataclass(frozen=True)
@@ -27,6 +22,9 @@ class _Evaluation:
     train_mode: bool = False
     same_episode: bool = False
     spread: bool = False
+    ddof_0: bool = False
+    rest: bool = False
+    one_shot: bool = False
 
     def __call__(
         self, embed: nn.Module, x: Tensor, y: Tensor, num_ways: int, num_shots: int,
@@ -48,13 +46,17 @@ class _Evaluation:
                 if self.overlap:
                     order = torch.randperm(len(members), generator=generator)
                     order = torch.cat([order[:num_shots], order])
-                queries.append(members[order[num_shots : num_shots + num_queries]])
-                means.append(self._embedded(embed, x[support]).mean(0))
+                last = len(order) if self.rest else num_shots + num_queries
+                queries.append(members[order[num_shots:last]])
+                used = support[:1] if self.one_shot else support
+                means.append(self._embedded(embed, x[used]).mean(0))
             z = self._embedded(embed, x[torch.cat(queries)])
             squared = (z[:, None] - torch.stack(means)).square().sum(2)
             predicted = (squared if self.farthest else -squared).argmax(1)
             names = chosen if self.old_labels else torch.arange(num_ways)
-            results.append((predicted == names.repeat_interleave(num_queries)).float())
+            results.append(
+                (predicted == names.repeat_interleave(len(queries[0]))).float()
+            )
         return self._summary(torch.stack(results))
 
     def _embedded(self, embed: nn.Module, x: Tensor) -> Tensor:
@@ -64,107 +66,13 @@ class _Evaluation:
     def _summary(self, right: Tensor) -> tuple[float, float]:
         values = right.flatten() if self.over_queries else right.mean(1)
         n = 1 if self.spread else len(values)
-        return float(right.mean()), float(1.96 * values.std() / n**0.5)
-
-
-def _near(value: Any, wanted: float, off: float) -> bool:
-    return math.isfinite(value) and abs(value - wanted) < off
-
-
-def _at_chance(seen: Mapping[str, Any], case: Case) -> bool:
-    """1 in N: every sample is equally far from every other one, so all classes tie."""
-    given = case.inputs
-    p, n = 1 / given["num_ways"], given["num_ways"] * given["num_queries"]
-    off = 9 * math.sqrt(p * (1 - p) / (n * given["episodes"]))
-    return _near(seen["mean"], p, off)
-
-
-def _mixed_mean(seen: Mapping[str, Any], case: Case) -> bool:
-    off = 7 * 0.25 / math.sqrt(case.inputs["episodes"])
-    return _near(seen["mean"], 1 - _SAME / 2, off)
-
-
-def _half(case: Case) -> float:
-    """What it should be: episodes give about 1/2 or 1, the first 3 times in 7."""
-    spread = 0.5 * math.sqrt(_SAME * (1 - _SAME) + 0.025 * _SAME)
-    return 1.96 * spread / math.sqrt(case.inputs["episodes"])
+        spread = values.std(correction=0 if self.ddof_0 else 1)
+        return float(right.mean()), float(1.96 * spread / n**0.5)
 
 
 bug_hunt = Key(
     reference=_Evaluation(),
-    properties=(
-        Property(
-            "chance",
-            _at_chance,
-            "With features that mean nothing the accuracy must be 1 in N. Is a query "
-            "also in the support, or are right answers not counted?",
-            CHANCE,
-        ),
-        Property(
-            "all right",
-            lambda seen, case: seen["mean"] > 0.999,
-            "With classes far apart every answer is right, and yet the accuracy is not "
-            "1. What is compared with what?",
-            RIGHT,
-        ),
-        Property(
-            "not the farthest",
-            lambda seen, case: seen["mean"] > 0.02,
-            "With classes far apart not one answer is right.",
-            RIGHT,
-        ),
-        Property(
-            "mean of unequal tasks",
-            _mixed_mean,
-            "The mean over tasks, half of which are easy, is not what it should be. "
-            "Are the episodes drawn anew each time?",
-            INTERVAL,
-        ),
-        Property(
-            "half large enough",
-            lambda seen, case: seen["half"] > 0.6 * _half(case),
-            "The half width is too small for the spread from episode to episode. The "
-            "unit is the episode: 1.96 s / sqrt(episodes).",
-            INTERVAL,
-        ),
-        Property(
-            "half small enough",
-            lambda seen, case: seen["half"] < 1.6 * _half(case),
-            "The half width is too large for the mean of so many episodes: "
-            "1.96 s / sqrt(episodes).",
-            INTERVAL,
-        ),
-        Property(
-            "half above 0",
-            lambda seen, case: seen["half"] > 1e-6,
-            "The half width is 0: all episodes gave the same.",
-            INTERVAL,
-        ),
-        Property(
-            "again",
-            lambda seen, case: seen["again"] and seen["other"],
-            "The same seed must give the same result, another seed another one.",
-            INTERVAL,
-        ),
-        Property(
-            "eval mode",
-            lambda seen, case: not seen["ran in train mode"],
-            "The network ran in train mode: BatchNorm normalised by the episode.",
-            NETWORK,
-        ),
-        Property(
-            "statistics",
-            lambda seen, case: seen["statistics kept"],
-            "The evaluation changed the network's running statistics.",
-            NETWORK,
-        ),
-        Property(
-            "still right",
-            lambda seen, case: 0 <= seen["mean"] <= 1,
-            "The accuracy is no number between 0 and 1.",
-            NETWORK,
-        ),
-    ),
+    properties=PROPERTIES,
     mutants=(
         Mutant(
             "support_in_query",
@@ -209,6 +117,25 @@ bug_hunt = Key(
             _Evaluation(spread=True),
             "This is the spread of single episodes. The mean of E episodes varies "
             "less: divide by sqrt(E).",
+        ),
+        Mutant(
+            "ddof_0",
+            _Evaluation(ddof_0=True),
+            "The half width is near, but no 1.96 s / sqrt(episodes): you divide the "
+            "squares by the number of episodes (ddof=0, NumPy's default) and not by "
+            "episodes - 1, or the factor is not 1.96.",
+        ),
+        Mutant(
+            "whole_rest_asked",
+            _Evaluation(rest=True),
+            "All the rest of a class is asked. The query has Q samples of each class, "
+            "members[num_shots : num_shots + num_queries].",
+        ),
+        Mutant(
+            "one_shot_used",
+            _Evaluation(one_shot=True),
+            "The prototype is a single support sample, or not the mean of all K, so "
+            "more shots are of little use. Take the mean over all K.",
         ),
     ),
 )

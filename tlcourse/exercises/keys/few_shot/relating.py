@@ -1,18 +1,12 @@
-"""A relation head: what is true of every right one, and the usual mistakes."""
+"""A relation head: a right one, and the usual mistakes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlcourse.exercises.probes.few_shot.relating import LEARNS, PAIRS, SCORES
-from tlcourse.exercises.spec import Case, Key, Mutant, Property
-
-_LEAST = 1e-5  # a change of a score that is no rounding
+from tlcourse.exercises.keys.few_shot.relating_properties import PROPERTIES
+from tlcourse.exercises.spec import Key, Mutant
 
 
 class _Head(nn.Module):
@@ -23,9 +17,13 @@ class _Head(nn.Module):
     def __init__(self, feature_dim: int, hidden: int = 64) -> None:
         super().__init__()
         width = feature_dim if self.mistake in ("gap only", "query only") else None
+        if self.mistake == "fixed width":
+            hidden = 64
         layers = [nn.Linear(width or 2 * feature_dim, hidden), nn.ReLU()]
         if self.mistake == "linear":
             layers[1] = nn.Identity()
+        if self.mistake == "tanh":
+            layers[1] = nn.Tanh()
         layers.append(nn.Linear(hidden, 1))
         hide = self.mistake == "unregistered"
         self.layers = layers if hide else nn.ModuleList(layers)
@@ -64,84 +62,9 @@ def _with(name: str) -> type[_Head]:
     return type("RelationHead", (_Head,), {"mistake": name, "__module__": __name__})
 
 
-def _shape(seen: Mapping[str, Any], case: Case) -> bool:
-    shape = len(case.inputs["query_z"]), len(case.inputs["prototypes"])
-    return seen["scores"].shape == shape and seen["scores"].dtype == np.float32
-
-
-def _in_range(seen: Mapping[str, Any], case: Case) -> bool:
-    return bool((seen["scores"] >= 0).all() and (seen["scores"] <= 1).all())
-
-
-def _alone(seen: Mapping[str, Any], case: Case) -> bool:
-    return np.allclose(seen["scores"].ravel(), seen["alone"], rtol=1e-3, atol=1e-5)
-
-
-def _no_contest(seen: Mapping[str, Any], case: Case) -> bool:
-    return not np.allclose(seen["scores"].sum(1), 1, rtol=0, atol=1e-4)
-
-
-def _changes(name: str, what: str, message: str) -> Property:
-    return Property(what, lambda seen, case: seen[name] > _LEAST, message, PAIRS)
-
-
-_PROPERTIES = (
-    Property(
-        "module",
-        lambda seen, case: seen["module"],
-        "RelationHead is to be a subclass of nn.Module.",
-    ),
-    Property("shape", _shape, "The scores are float32 of shape (m, N), always."),
-    Property("range", _in_range, "A score lies between 0 and 1.", SCORES),
-    Property(
-        "again",
-        lambda seen, case: seen["again"],
-        "The same inputs give other scores in the next call.",
-    ),
-    Property(
-        "alone",
-        _alone,
-        "The score of query i and class k differs from what the head gives when it "
-        "sees only these two.",
-        PAIRS,
-    ),
-    Property(
-        "no contest",
-        _no_contest,
-        "The scores of a query sum to 1: classes compete. A relation score is for each "
-        "pair by itself.",
-        PAIRS,
-    ),
-    _changes("query matters", "query matters", "The query has no influence."),
-    _changes("class matters", "class matters", "The class has no influence."),
-    _changes(
-        "gap alone",
-        "pair matters",
-        "The score depends on the difference only; it gets the pair.",
-    ),
-    Property(
-        "gradients",
-        lambda seen, case: min(seen["gradients"]) > 0,
-        "No gradient reaches query and class features through the score.",
-        PAIRS,
-    ),
-    Property(
-        "trainable",
-        lambda seen, case: seen["weights"] > 0 and seen["moved"],
-        "head.parameters() gives nothing that a training step moves.",
-        LEARNS,
-    ),
-    Property(
-        "learns",
-        lambda seen, case: seen["last loss"] < 0.6 * seen["baseline"],
-        "Trained on 'same sign or not' it stays near the best constant score.",
-        LEARNS,
-    ),
-)
-
 relation_head = Key(
     reference=_Head,
-    properties=_PROPERTIES,
+    properties=PROPERTIES,
     mutants=(
         Mutant(
             "no_sigmoid",
@@ -179,6 +102,19 @@ relation_head = Key(
             _with("linear"),
             "Without a nonlinearity two linear layers are one, and the score is a sum "
             "of a part of the query and a part of the class. Put a ReLU between them.",
+        ),
+        Mutant(
+            "tanh",
+            _with("tanh"),
+            "Before the sigmoid the score bends everywhere, as under a tanh or another "
+            "smooth function. The formula has a ReLU.",
+        ),
+        Mutant(
+            "width_ignored",
+            _with("fixed width"),
+            "The number of weights is another: is `hidden` used? Build "
+            "nn.Linear(2 * feature_dim, hidden) and nn.Linear(hidden, 1), both with "
+            "bias.",
         ),
         Mutant(
             "layers_in_a_list",

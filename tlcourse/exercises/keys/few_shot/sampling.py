@@ -56,6 +56,9 @@ class _Draw:
     ) -> Tensor:
         if self.classes == "first":
             return classes[:ways]
+        if self.classes == "neighbours":
+            start = int(torch.randint(len(classes), (1,), generator=generator))
+            return classes.roll(start)[:ways]
         if self.classes == "replaced":
             return classes[torch.randint(len(classes), (ways,), generator=generator)]
         if self.classes == "by size":
@@ -114,6 +117,12 @@ sample_episode = Key(
             _Draw(classes="replaced"),
             "Classes are drawn with replacement: one class may get two new labels in "
             "one task. Take the first N of a random permutation.",
+        ),
+        Mutant(
+            "neighbouring_classes",
+            _Draw(classes="neighbours"),
+            "The classes of a task, or the samples of a class, are neighbours in a "
+            "list, so most sets never come. Take the first of a random permutation.",
         ),
         Mutant(
             "large_classes_first",

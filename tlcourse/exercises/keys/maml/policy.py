@@ -125,7 +125,7 @@ rl_inner_loss = Key(
         Mutant(
             "no_discount",
             _Surrogate(no_discount=True),
-            "The argument `discount` is not used.",
+            "The argument `discount` is not used, or not always: 0 is a discount, too.",
         ),
         Mutant(
             "discount_from_the_start",

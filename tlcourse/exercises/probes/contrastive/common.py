@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from tlcourse.exercises.spec import Case
-
-Seen = Mapping[str, Any]
-Candidate = Callable[..., Any]
+from tlcourse.exercises.probing import Candidate, Seen, number
 
 DEFAULTS, GRADIENT = "defaults", "gradient"
-REFUSES = "refuses bad input"
-
-
-def tensors(case: Case) -> dict[str, Any]:
-    """The case's inputs with arrays as tensors that share their memory."""
-    return {
-        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        for name, value in case.inputs.items()
-    }
-
-
-def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Standard normal numbers, float32."""
-    return rng.normal(0, 1, shape).astype(np.float32)
 
 
 def stretched(rng: np.random.Generator, z: np.ndarray) -> np.ndarray:
@@ -45,13 +27,14 @@ def two_views(
     return {"z1": z1, "z2": z2}
 
 
-def number(value: Any) -> Any:
-    """A float for a one-element tensor or NumPy number; anything else as it is."""
-    if type(value) is torch.Tensor and value.numel() == 1:
-        return float(value.detach())
-    if isinstance(value, np.generic):
-        return float(value)
-    return value
+def one_apart(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
+    """Rows that point nearly one way, and a first one that points the other way.
+
+    At a small temperature all its exponentials are tiny beside those of the others.
+    """
+    z = rng.normal(0, 1, d) + 0.15 * rng.normal(0, 1, (n, d))
+    z[0] *= -1
+    return stretched(rng, z)
 
 
 def value_and_gradients(
@@ -65,6 +48,8 @@ def value_and_gradients(
     moved = {name: given[name].clone().requires_grad_() for name in names}
     with torch.enable_grad():
         value = candidate(*(moved.get(name, v) for name, v in given.items()))
+        if not isinstance(value, torch.Tensor) or not value.requires_grad:
+            raise TypeError("No gradient flows through the loss that you return.")
         gradients = torch.autograd.grad(value, moved.values(), allow_unused=True)
     found = dict(zip(names, gradients, strict=True))
     if not torch.isfinite(value).all():

@@ -9,16 +9,12 @@ import numpy as np
 from tlcourse.exercises.probes.contrastive.common import (
     DEFAULTS,
     GRADIENT,
-    REFUSES,
-    Candidate,
-    Seen,
-    normal,
-    number,
+    one_apart,
     stretched,
-    tensors,
     two_views,
     value_and_gradients,
 )
+from tlcourse.exercises.probing import REFUSES, Candidate, Seen, normal, number, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _SMALL, _ALONE = "small temperatures", "anchors without a positive"
@@ -39,6 +35,7 @@ def _make_nt_xent(seed: int) -> list[Case]:
     # Two views that nearly agree beside four that do not: logits from -100 to 100.
     near, far = two_views(rng, 2, 3, noise=_CLOSE), two_views(rng, 4, 3, noise=2.0)
     mixed = {name: np.concatenate([near[name], far[name]]) for name in near}
+    apart = dict(zip(("z1", "z2"), np.split(one_apart(rng, 8, 3), 2), strict=True))
     return [
         case("value", "5 pairs, temperature 0.5", 5, 4, 0.5),
         case("value", "2 pairs, temperature 0.3", 2, 3, 0.3),
@@ -46,10 +43,12 @@ def _make_nt_xent(seed: int) -> list[Case]:
         case(GRADIENT, "4 pairs, temperature 0.4", 4, 3, 0.4),
         case(GRADIENT, "7 pairs, temperature 0.8", 7, 5, 0.8),
         case(_SMALL, "6 pairs, temperature 0.01", 6, 3, 0.01, **mixed),
+        case(_SMALL, "one row far from all others", 4, 3, 0.01, **apart),
         case(DEFAULTS, "nt_xent(z1, z2) with nothing else", 6, 4, None),
         case(REFUSES, "temperature 0", 4, 3, 0.0),
         case(REFUSES, "temperature -0.5", 4, 3, -0.5),
         case(REFUSES, "4 and 5 rows", 4, 3, 0.5, z2=normal(rng, 5, 3)),
+        case(REFUSES, "3 and 2 features", 4, 3, 0.5, z2=normal(rng, 4, 2)),
         case(REFUSES, "one pair: there is no negative", 1, 3, 0.5),
     ]
 
@@ -94,13 +93,16 @@ def _make_sup_con(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
 
     def case(
-        group: str, about: str, sizes: tuple[int, ...], temperature: float | None
-    ) -> Case:
-        names = rng.choice(20, len(sizes), replace=False)  # class numbers have gaps
+        group: str, about: str, sizes: tuple[int, ...], temperature: float | None,
+        lowest: int = 0, apart: bool = False,
+    ) -> Case:  # fmt: skip
+        names = rng.choice(20, len(sizes), replace=False) + lowest  # with gaps
         labels = rng.permutation(np.repeat(names, sizes)).astype(np.int64)
         centres = rng.normal(0, 1, (20, 4))[labels]
         noise = _CLOSE if group == _SMALL else 1.0
         z = stretched(rng, centres + noise * rng.normal(0, 1, centres.shape))
+        if apart:
+            z = one_apart(rng, len(z), 4)
         inputs = {"z": z, "labels": labels}
         if temperature is not None:
             inputs["temperature"] = temperature
@@ -112,10 +114,12 @@ def _make_sup_con(seed: int) -> list[Case]:
         case("value", "2 classes of 4", (4, 4), 1.5),
         case(unequal, "classes of 2, 3 and 5", (2, 3, 5), 0.4),
         case(unequal, "classes of 6 and 2", (6, 2), 0.7),
+        case(unequal, "3 classes with negative numbers", (2, 3, 2), 0.6, -20),
         case(_ALONE, "classes of 3, 2, 1 and 1", (3, 2, 1, 1), 0.5),
         case(_ALONE, "one pair among 4 classes", (2, 1, 1, 1), 0.6),
         case(GRADIENT, "3 classes of 2", (2, 2, 2), 0.4),
         case(_SMALL, "2 classes of 3, temperature 0.01", (3, 3), 0.01),
+        case(_SMALL, "one row far from all others", (3, 4), 0.01, apart=True),
         case(DEFAULTS, "sup_con(z, labels) with nothing else", (3, 3), None),
         case(REFUSES, "temperature 0", (3, 3), 0.0),
         case(REFUSES, "temperature -1", (3, 3), -1.0),

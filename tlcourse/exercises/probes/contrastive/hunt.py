@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tlcourse.exercises.probes.contrastive.common import (
-    Candidate,
-    Seen,
-    normal,
-    tensors,
-)
+from tlcourse.exercises.probing import Candidate, Seen, normal, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _D, _H, _OUT = 6, 5, 4  # inputs, features, projections
@@ -32,8 +28,7 @@ class _Spy(nn.Module):
         self.seen: list[tuple[int, float, float]] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        numbers = x[:, 0].detach().mul(100).round().long().tolist()
-        self.seen += zip(numbers, x[:, 1].tolist(), x[:, 2].tolist(), strict=True)
+        self.seen += zip(_numbers(x), x[:, 1].tolist(), x[:, 2].tolist(), strict=True)
         return self.layers(x)
 
 
@@ -69,6 +64,29 @@ def _marked(x: Tensor, generator: torch.Generator) -> Tensor:
     return x
 
 
+class _Alternating:
+    """A sample as it is when it comes for the first time, then turned, and so on.
+
+    Both views are known then, whatever draws them first, and they differ.
+    """
+
+    def __init__(self) -> None:
+        self.visits: Counter[int] = Counter()
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        x = x.clone()
+        for row, number in zip(x, _numbers(x), strict=True):
+            if self.visits[number] % 2:
+                row[2:] = row[2:].flip(0)
+            self.visits[number] += 1
+        return x
+
+
+def _numbers(x: Tensor) -> list[int]:
+    """Which sample each row shows: it stands in the first column."""
+    return x[:, 0].detach().mul(100).round().long().tolist()
+
+
 def _make_hunt(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
 
@@ -97,6 +115,7 @@ def _make_hunt(seed: int) -> list[Case]:
         case(_NEGATIVES, "8 samples, temperature 1", 8, 1.0, 1.0, epochs=2),
         case(_NEGATIVES, "3 samples, temperature 1", 3, 1.0, 1.0, epochs=2),
         case(_FEATURES, "the learning rate is 0", 9, 0.5, 0.0),
+        case(_FEATURES, "after 3 epochs", 9, 0.5, 0.5, epochs=3),
         case(_RUN, "6 samples, 3 epochs", 6, 0.4, 0.2, epochs=3),
     ]
 
@@ -112,25 +131,39 @@ def _observe_hunt(candidate: Candidate, case: Case) -> Seen:
         x, numbers = given["x"], [given[name] for name in names]
         return nets, candidate(*nets, x, augment, *numbers, generator)
 
+    before = _nets(given["seed"], given["bias"])
     if case.group == _VIEWS:
         nets, _ = run(1.0, _marked)
         return _views(nets[0].seen, given)
     if case.group == _FEATURES:
         nets, features = run(1.0, _marked)
-        with torch.no_grad():
-            off = features - nets[0](given["x"]) if _fits(features, given) else None
-        far = None if off is None else round(float(off.abs().max()), 4)
-        return {"shape of the features": str(tuple(features.shape)),
-                "farthest from backbone(x)": far}  # fmt: skip
+        far, early = (_gap(n, features, given["x"]) for n in (nets, before))
+        shape = str(tuple(features.shape))
+        if given["lr"] == 0:
+            return {"shape of the features": shape, "farthest from backbone(x)": far}
+        return {
+            "shape of the features": shape,
+            "they are backbone(x) after training": far == 0,
+            "they are backbone(x) before training": early == 0,
+            "the backbone was trained": not torch.equal(_flat(nets), _flat(before)),
+        }
     if case.group == _LENGTH:
         short, long = (_flat(run(scale, _unchanged)[0]) for scale in (1.0, 3.0))
-        return {"longer projections change the training": not _close(short, long)}
-    nets, _ = run(1.0 if case.group == _RUN else None, _unchanged)
-    return {"backbone after training": _flat(nets)}
+        return {
+            "longer projections change the training": not _close(short, long),
+            "the backbone was trained": not torch.equal(short, _flat(before)),
+        }
+    if case.group == _RUN:
+        return {"backbone after training": _flat(run(1.0, _Alternating())[0])}
+    return {"backbone after training": _flat(run(None, _unchanged)[0])}
 
 
-def _fits(features: Tensor, given: dict[str, Any]) -> bool:
-    return features.shape == (len(given["x"]), _H)
+def _gap(nets: nn.ModuleList, features: Tensor, x: Tensor) -> float | None:
+    """How far the features are from those of this backbone; None for another shape."""
+    if features.shape != (len(x), _H):
+        return None
+    with torch.no_grad():
+        return round(float((features - nets[0](x)).abs().max()), 4)
 
 
 def _flat(nets: nn.ModuleList) -> Tensor:
@@ -147,14 +180,15 @@ def _views(seen: list[tuple[int, float, float]], given: dict[str, Any]) -> Seen:
     n, epochs = len(given["x"]), given["epochs"]
     views = [sample for sample in seen if sample[1] >= 1]
     numbers = [number for number, *_ in views]
-    rounds = [sorted(numbers[i * 2 * n : (i + 1) * 2 * n]) for i in range(epochs)]
+    rounds = [tuple(numbers[i * 2 * n : (i + 1) * 2 * n]) for i in range(epochs)]
     return {
         "views seen in training": len(views),
         "different views among them": len(set(views)),
         "samples seen without augmentation in training": len(seen) - len(views) - n,
         "each sample twice per epoch": all(
-            r == sorted([*range(n), *range(n)]) for r in rounds
+            sorted(r) == sorted([*range(n), *range(n)]) for r in rounds
         ),
+        "another order in each epoch": len(set(rounds)) == epochs,
     }
 
 

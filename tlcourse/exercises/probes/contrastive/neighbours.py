@@ -6,15 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tlcourse.exercises.probes.contrastive.common import (
-    DEFAULTS,
-    REFUSES,
-    Candidate,
-    Seen,
-    number,
-    stretched,
-    tensors,
-)
+from tlcourse.exercises.probes.contrastive.common import DEFAULTS, stretched
+from tlcourse.exercises.probing import REFUSES, Candidate, Seen, number, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _OPTIONS = ("k", "temperature")
@@ -31,6 +24,9 @@ _TWENTY = (
     ((0, 1, 0.95), (1, 19, 0.7)),
     ((0, 1, 0.95), (1, 19, 0.75)),
 )
+# At temperature 0.005: the second query's neighbours are all far away.
+_FAR = (((0, 3, 0.9), (1, 1, 0.5)), ((0, 1, 0.2), (1, 3, 0.3)), ((0, 1, 0.4),
+        (1, 3, 0.45)))  # fmt: skip
 
 
 def _make_knn(seed: int) -> list[Case]:
@@ -52,23 +48,33 @@ def _make_knn(seed: int) -> list[Case]:
         return Case(group, about, _planned(rng, plans) | named)
 
     votes, share, few = "weighted votes", "accuracy", (5, 5)
-    cases = [
+    return [
         case(votes, "8 of 60 samples vote, 3 classes", (20, 20, 20), 40, 8, 0.1),
         planned(votes, "8 of 24 samples vote, near and far", _EIGHT, 8, 0.1),
         case(votes, "4 of 48 samples vote, 4 classes", (12,) * 4, 40, 4, 0.5),
         case(votes, "all of 8, 8 and 8 samples vote", (8, 8, 8), 60, 24, 0.3),
         case(votes, "all of 16, 8 and 4 samples vote", (16, 8, 4), 60, 28, 0.3),
         case("small temperatures", "temperature 0.005", (20,) * 3, 40, 7, 0.005),
+        planned("small temperatures", "near and far queries", _FAR, 4, 0.005),
         case(share, "one neighbour", (14, 13, 13), 30, 1, 0.1),
-        case(share, "a test class that training lacks", (14, 13, 13), 30, 5, 0.2),
+        _with_gaps(
+            case(share, "classes that training lacks", (14, 13, 13), 30, 5, 0.2)
+        ),
         planned(DEFAULTS, "k and temperature are not given", _TWENTY),
         case(REFUSES, "11 neighbours of 10 samples", few, 4, 11, 0.1),
         case(REFUSES, "no neighbour", few, 4, 0, 0.1),
         case(REFUSES, "temperature 0", few, 4, 3, 0.0),
         case(REFUSES, "temperature -1", few, 4, 3, -1.0),
     ]
-    cases[7].inputs["y_test"][::4] = 7
-    return cases
+
+
+def _with_gaps(case: Case) -> Case:
+    """The classes become 0, 2 and 5; some queries are of the classes 1 and 7."""
+    for name in ("y_train", "y_test"):
+        case.inputs[name][:] = np.array([0, 2, 5])[case.inputs[name]]
+    case.inputs["y_test"][::4] = 7
+    case.inputs["y_test"][1::6] = 1
+    return case
 
 
 def _drawn(rng: np.random.Generator, shares: tuple[int, ...], m: int) -> dict[str, Any]:
@@ -99,7 +105,7 @@ def _planned(rng: np.random.Generator, plans: tuple[Any, ...]) -> dict[str, Any]
         "z_train": stretched(rng, np.concatenate(z)[order] @ turn),
         "y_train": np.array(y)[order],
         "z_test": stretched(rng, np.eye(d)[: len(plans)] @ turn),
-        "y_test": rng.integers(0, 2, len(plans)),
+        "y_test": np.zeros(len(plans), np.int64),  # never all right
     }
 
 

@@ -9,14 +9,9 @@ import numpy as np
 from tlcourse.exercises.probes.contrastive.common import (
     DEFAULTS,
     GRADIENT,
-    REFUSES,
-    Candidate,
-    Seen,
-    normal,
-    number,
-    tensors,
     value_and_gradients,
 )
+from tlcourse.exercises.probing import REFUSES, Candidate, Seen, normal, number, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _WEIGHTS = ("invariance", "variance", "covariance")
@@ -44,6 +39,9 @@ def _make_vicreg(seed: int) -> list[Case]:
 
     collapsed = embeddings(6, 3)
     collapsed["z1"][:, 1] = 0.5  # a feature without any variance
+    unequal = embeddings(7, 3)
+    for z in unequal.values():
+        z *= np.array([0.3, 4, 4], np.float32)
     bare = "vicreg(z1, z2) with nothing else"
     ones = (1.0, 1.0, 1.0)
     return [
@@ -51,8 +49,11 @@ def _make_vicreg(seed: int) -> list[Case]:
         case("invariance", "5 samples, 7 features", 5, 7, (25.0, 0.0, 0.0)),
         case("variance", "8 samples, 4 features", 8, 4, (0.0, 3.0, 0.0)),
         case("variance", "4 samples, 6 features", 4, 6, (0.0, 25.0, 0.0)),
+        case("variance", "one narrow, two wide", 7, 3, (0.0, 5.0, 0.0), **unequal),
+        case("variance", "one feature is constant", 6, 3, (0.0, 9.0, 0.0), **collapsed),
         case("covariance", "8 samples, 4 features", 8, 4, (0.0, 0.0, 2.0)),
         case("covariance", "5 samples, 7 features", 5, 7, (0.0, 0.0, 1.0)),
+        case("covariance", "a single feature", 5, 1, (0.0, 0.0, 2.0)),
         case(GRADIENT, "7 samples, 3 features", 7, 3, (5.0, 4.0, 3.0)),
         case(GRADIENT, "one feature is constant", 6, 3, (5.0, 4.0, 3.0), **collapsed),
         case(DEFAULTS, bare, 9, 3, ()),

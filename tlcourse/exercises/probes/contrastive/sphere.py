@@ -9,16 +9,11 @@ import numpy as np
 from tlcourse.exercises.probes.contrastive.common import (
     DEFAULTS,
     GRADIENT,
-    REFUSES,
-    Candidate,
-    Seen,
-    normal,
-    number,
     stretched,
-    tensors,
     two_views,
     value_and_gradients,
 )
+from tlcourse.exercises.probing import REFUSES, Candidate, Seen, normal, number, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 
@@ -33,18 +28,20 @@ def _make_alignment(seed: int) -> list[Case]:
             inputs["alpha"] = alpha
         return Case(group, about, inputs)
 
-    equal = two_views(rng, 5, 3)
-    equal["z2"][2] = equal["z1"][2]
+    equal = two_views(rng, 12, 3)
+    equal["z2"][2:] = equal["z1"][2:]  # rounding makes some cosines 1, others not
     other = "other powers"
     return [
         case("squared distance", "6 pairs, 4 features", 6, 4, 2.0),
         case("squared distance", "one pair", 1, 3, 2.0),
         case(other, "power 1", 7, 3, 1.0),
         case(other, "power 3", 5, 4, 3.0),
+        case(other, "power 1.5", 6, 3, 1.5),
         case(GRADIENT, "5 pairs, power 2", 5, 4, 2.0),
-        case(GRADIENT, "two equal views, power 1", 5, 3, 1.0, **equal),
+        case(GRADIENT, "10 of 12 pairs equal, power 1", 12, 3, 1.0, **equal),
         case(DEFAULTS, "alignment(z1, z2) with nothing else", 6, 3, None),
         case(REFUSES, "4 rows and 1", 4, 3, 2.0, z2=normal(rng, 1, 3)),
+        case(REFUSES, "4 and 5 rows", 4, 3, 2.0, z2=normal(rng, 5, 3)),
         case(REFUSES, "3 features and 1", 4, 3, 2.0, z2=normal(rng, 4, 1)),
     ]
 
@@ -104,6 +101,7 @@ def _make_uniformity(seed: int) -> list[Case]:
         case(DEFAULTS, "uniformity(z) with nothing else", 6, 3, None),
         case(REFUSES, "one vector: there is no pair", 1, 3, 2.0),
         case(REFUSES, "t = 0", 5, 3, 0.0),
+        case(REFUSES, "t = -1", 5, 3, -1.0),
     ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tlcourse.exercises.probes.contrastive.common import Candidate, Seen, tensors
+from tlcourse.exercises.probing import Candidate, Seen, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 # The groups; the key's properties name them, too.
@@ -67,6 +68,12 @@ def _make_views(seed: int) -> list[Case]:
     ]
 
 
+def _states() -> str:
+    """The global random states of torch, NumPy and Python."""
+    numpy_state = np.random.get_state()[1].tobytes()  # noqa: NPY002
+    return repr((torch.get_rng_state().tolist(), numpy_state, random.getstate()))
+
+
 def _observe_views(candidate: Candidate, case: Case) -> Seen:
     given = tensors(case)
     augment = _Shift(given["in_place"])
@@ -79,12 +86,12 @@ def _observe_views(candidate: Candidate, case: Case) -> Seen:
 
     generator = seeded(0)
     torch.manual_seed(given["seed"] % 1000)
-    state = torch.get_rng_state()
+    before = _states()
     v1, v2 = call(generator)
     seen = {"v1": v1, "v2": v2}
     if case.group != DRAWS:
         return seen
-    kept = torch.equal(state, torch.get_rng_state())
+    kept = _states() == before
     later, again, other = call(generator), call(seeded(0)), call(seeded(1))
 
     def same(pair: Any) -> bool:

@@ -7,16 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tlcourse.exercises.probes.distribution_shift.common import (
-    REFUSES,
-    Candidate,
-    Seen,
-    double,
-    normal,
-    number,
-    pair,
-    tensors,
-)
+from tlcourse.exercises.probes.distribution_shift.common import double, pair
+from tlcourse.exercises.probing import REFUSES, Candidate, Seen, normal, number, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 

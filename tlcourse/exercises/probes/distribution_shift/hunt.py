@@ -6,14 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tlcourse.exercises.probes.distribution_shift.common import (
-    Candidate,
-    Seen,
-    normal,
-    number,
-    pair,
-    tensors,
-)
+from tlcourse.exercises.probes.distribution_shift.common import pair
+from tlcourse.exercises.probing import Candidate, Seen, normal, number, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _SEEN = {

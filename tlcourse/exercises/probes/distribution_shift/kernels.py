@@ -7,17 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tlcourse.exercises.probes.distribution_shift.common import (
-    REFUSES,
-    Candidate,
-    Seen,
-    double,
-    hangs_on,
-    normal,
-    number,
-    pair,
-    tensors,
-)
+from tlcourse.exercises.probes.distribution_shift.common import double, hangs_on, pair
+from tlcourse.exercises.probing import REFUSES, Candidate, Seen, normal, number, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _SLOPE, _FAR = "gradient", "far from the origin"

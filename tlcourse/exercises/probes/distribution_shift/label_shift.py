@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlcourse.exercises.probes.distribution_shift.common import (
-    REFUSES,
-    Candidate,
-    Seen,
-    tensors,
-)
+from tlcourse.exercises.probing import REFUSES, Candidate, Seen, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 

@@ -8,13 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tlcourse.exercises.probes.distribution_shift.common import (
-    Candidate,
-    Seen,
-    number,
-    numbered,
-    tensors,
-)
+from tlcourse.exercises.probes.distribution_shift.common import numbered
+from tlcourse.exercises.probing import Candidate, Seen, number, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 SPLITS, P_VALUE, SEED = "random splits", "p-value", "the seed decides"

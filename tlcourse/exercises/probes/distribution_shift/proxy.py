@@ -10,13 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tlcourse.exercises.probes.distribution_shift.common import (
-    Candidate,
-    Seen,
-    number,
-    numbered,
-    tensors,
-)
+from tlcourse.exercises.probes.distribution_shift.common import numbered
+from tlcourse.exercises.probing import Candidate, Seen, number, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 HELD_OUT, VALUE, RANDOM = "held-out error", "value", "random parts"

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlcourse.exercises.probes.domain_adaptation.common import (
-    Candidate,
-    Seen,
-    tensors,
-)
+from tlcourse.exercises.probing import Candidate, Seen, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _SURE, _CLASSES = "the sure ones", "at most so many of each class"

@@ -7,14 +7,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from tlcourse.exercises.probes.domain_adaptation.common import (
-    Candidate,
-    Seen,
-    drawn_by,
-    flat,
-    normal,
-    tensors,
-)
+from tlcourse.exercises.probes.domain_adaptation.common import drawn_by, flat
+from tlcourse.exercises.probing import Candidate, Seen, normal, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _D, _H, _K = 5, 4, 3

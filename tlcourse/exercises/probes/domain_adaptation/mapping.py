@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlcourse.exercises.probes.domain_adaptation.common import (
-    Candidate,
-    Seen,
-    normal,
-    tensors,
-)
+from tlcourse.exercises.probing import Candidate, Seen, normal, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _MAP, _FEW, _REFUSES = "the map", "fewer samples than features", "refuses"

@@ -9,14 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlcourse.exercises.probes.domain_adaptation.common import (
-    Candidate,
-    Seen,
-    drawn_by,
-    leave_gradients,
-    normal,
-    tensors,
-)
+from tlcourse.exercises.probes.domain_adaptation.common import drawn_by, leave_gradients
+from tlcourse.exercises.probing import Candidate, Seen, normal, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _STEP, _STAYS = "the step", "what must stay"

@@ -6,13 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from tlcourse.exercises.probes.domain_adaptation.common import (
-    Candidate,
-    Seen,
-    drawn_by,
-    normal,
-    tensors,
-)
+from tlcourse.exercises.probes.domain_adaptation.common import drawn_by
+from tlcourse.exercises.probing import Candidate, Seen, normal, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _BOTH, _FORMS = "forward and backward", "other shapes and types"

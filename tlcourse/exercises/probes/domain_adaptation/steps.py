@@ -6,14 +6,11 @@ import numpy as np
 from torch import nn
 
 from tlcourse.exercises.probes.domain_adaptation.common import (
-    Candidate,
-    Seen,
     drawn_by,
     flat,
     leave_gradients,
-    normal,
-    tensors,
 )
+from tlcourse.exercises.probing import Candidate, Seen, normal, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _D, _H, _K = 5, 4, 3  # inputs, features, classes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlcourse.exercises.probes.domain_adaptation.common import Candidate, Seen, tensors
+from tlcourse.exercises.probing import Candidate, Seen, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _RISK, _CONSTANT = "the risk", "equal weights"

@@ -10,12 +10,7 @@ import torch
 from torch import nn
 
 from tlcourse.exercises.probes.feature_extraction import networks as nets
-from tlcourse.exercises.probes.feature_extraction.common import (
-    Candidate,
-    Seen,
-    normal,
-    tensors,
-)
+from tlcourse.exercises.probing import Candidate, Seen, normal, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _STAYS, _KEPT = "stays frozen after .train()", "the kept part still learns"

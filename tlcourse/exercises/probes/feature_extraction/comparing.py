@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlcourse.exercises.probes.feature_extraction.common import (
-    Candidate,
-    Seen,
-    normal,
-    tensors,
-)
+from tlcourse.exercises.probing import Candidate, Seen, normal, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 

@@ -9,12 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tlcourse.exercises.probes.feature_extraction import networks as nets
-from tlcourse.exercises.probes.feature_extraction.common import (
-    Candidate,
-    Seen,
-    normal,
-    tensors,
-)
+from tlcourse.exercises.probing import Candidate, Seen, normal, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 

@@ -6,12 +6,7 @@ import numpy as np
 import torch
 
 from tlcourse.exercises.probes.feature_extraction import networks as nets
-from tlcourse.exercises.probes.feature_extraction.common import (
-    Candidate,
-    Seen,
-    normal,
-    tensors,
-)
+from tlcourse.exercises.probing import Candidate, Seen, normal, tensors
 from tlcourse.exercises.spec import Case, Limits, Probe
 
 _ALONE = "a prediction does not depend on other test samples"

@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
-from tlcourse.exercises.spec import Case
-
-Seen = Mapping[str, Any]
-Candidate = Callable[..., Any]
-REFUSES = "refuses bad input"
-
-
-def tensors(case: Case) -> dict[str, Any]:
-    """The case's inputs with arrays as tensors that share their memory."""
-    return {
-        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        for name, value in case.inputs.items()
-    }
-
-
-def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Standard normal numbers, float32."""
-    return rng.normal(0, 1, shape).astype(np.float32)
-
-
-def number(value: Any) -> Any:
-    """A float for a one-element tensor or NumPy number; anything else as it is."""
-    if type(value) is torch.Tensor and value.numel() == 1:
-        return float(value.detach())
-    if isinstance(value, np.generic):
-        return float(value)
-    return value
+from tlcourse.exercises.probing import Seen
 
 
 def with_gradients(

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlcourse.exercises.probes.few_shot.common import (
-    REFUSES,
-    Candidate,
-    Seen,
-    normal,
-    tensors,
-    with_gradients,
-)
+from tlcourse.exercises.probes.few_shot.common import with_gradients
+from tlcourse.exercises.probing import REFUSES, Candidate, Seen, normal, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _LEARNS = "gradients"
@@ -42,16 +36,19 @@ def _make_prototypes(seed: int) -> list[Case]:
         inputs["weights"] = normal(rng, len(counts), d)
         return Case(group, about, inputs)
 
-    missing = _support(rng, [2, 3, 2], 3)
-    missing["support_y"][missing["support_y"] == 1] = 2
-    missing["weights"] = normal(rng, 3, 3)
+    def missing(k: int) -> dict[str, object]:
+        inputs = _support(rng, [2, 3, 2], 3)
+        inputs["support_y"][inputs["support_y"] == k] = 0
+        return inputs
+
     return [
         case(means, "3 ways, 2 shots, 4 features", [2, 2, 2], 4),
         case(means, "5 ways, 5 shots, 7 features", [5] * 5, 7),
         case(single, "4 ways, 1 shot", [1, 1, 1, 1], 3),
         case(single, "unequal shots: 1, 4 and 3", [1, 4, 3], 5),
         case(_LEARNS, "gradients reach the support features", [3, 1, 2], 2),
-        Case(REFUSES, "a class without a support sample", missing),
+        Case(REFUSES, "a class without a support sample", missing(1)),
+        Case(REFUSES, "the last class without a support sample", missing(2)),
     ]
 
 
@@ -150,8 +147,10 @@ def _make_attention(seed: int) -> list[Case]:
         }
         return Case(group, about, inputs)
 
-    zero = case(REFUSES, "a query of zeros: it has no direction", 3, 4, 3)
-    zero.inputs["query_z"][1] = 0
+    query = case(REFUSES, "a query of zeros: it has no direction", 3, 4, 3)
+    query.inputs["query_z"][1] = 0
+    support = case(REFUSES, "a support vector of zeros", 3, 4, 3)
+    support.inputs["support_z"][2] = 0
     return [
         case(rows, "4 queries, 6 support samples, 5 features", 4, 6, 5),
         case(rows, "one query, one support sample", 1, 1, 3),
@@ -160,7 +159,9 @@ def _make_attention(seed: int) -> list[Case]:
         case(sharp, "temperature 0.005", 4, 6, 3, 0.005),
         case(_LEARNS, "gradients for queries and support", 3, 4, 3, 0.5),
         case(REFUSES, "temperature 0", 3, 4, 3, 0.0),
-        zero,
+        case(REFUSES, "temperature -0.5", 3, 4, 3, -0.5),
+        query,
+        support,
     ]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlcourse.exercises.probes.few_shot.common import Candidate, Seen, number, tensors
+from tlcourse.exercises.probing import Candidate, Seen, number, tensors
 from tlcourse.exercises.spec import Case, Limits, Probe
 
 CHANCE, RIGHT = "no sample is asked that was shown", "right answers count as right"
@@ -14,12 +16,28 @@ INTERVAL, NETWORK = "the interval is over episodes", "the network is left alone"
 _NOISE = 0.05
 # In INTERVAL two classes of a task share a place or not: with chance 3/7 they do.
 PLACES = 2
+# So few episodes that the half width shows by which number the squares are divided.
+FEW = {"num_ways": 3, "num_shots": 3, "num_queries": 8, "episodes": 2}
+_TRIES = 12
 
 
 def _features(rng: np.random.Generator, places: np.ndarray, each: int) -> np.ndarray:
     """``each`` samples around the place of every class."""
     centres = np.repeat(places, each, axis=0)
     return (centres + rng.normal(0, _NOISE, centres.shape)).astype(np.float32)
+
+
+def _scattered(each: int) -> np.ndarray:
+    """Four wide classes, then four points: a mean of 4 shots is needed to be right.
+
+    A query of a wide class, of radius 4, has the squared distance 16 + 16 / K to its
+    own prototype, exactly, and 16 + 4.6 to that of a point.
+    """
+    wide = 4 * each
+    x = np.zeros((8 * each, wide + 8), np.float32)
+    x[:wide, :wide] = 4 * np.eye(wide)
+    x[:, wide:] = np.repeat(np.sqrt(2.3) * np.eye(8), each, axis=0)
+    return x
 
 
 def _make(seed: int) -> list[Case]:
@@ -50,14 +68,17 @@ def _make(seed: int) -> list[Case]:
     halves = np.repeat(4 * np.eye(PLACES, 4), 4, axis=0)
     old = rng.choice(np.arange(20, 90), 8, replace=False)
     # Every sample is as far from every other one, exactly: one in N by ties alone.
-    alike = 4 * np.eye(56, dtype=np.float32)
+    # In powers of two, so that no way of computing a distance rounds.
+    alike = 4 * np.eye(64, dtype=np.float32)
     apart = _features(rng, corners, 9)
     twins = _features(rng, halves, 24)
     return [
-        case(CHANCE, "all samples equally far apart", alike, old, 7, (4, 1, 6, 150)),
+        case(CHANCE, "all samples equally far apart", alike, old, 8, (4, 1, 6, 150)),
         case(RIGHT, "8 classes far apart", apart, old, 9, (5, 2, 4, 25)),
         case(RIGHT, "5 classes, named 0 to 4", apart[:45], np.arange(5), 9,
              (5, 1, 4, 25)),
+        case(RIGHT, "wide classes beside narrow ones, 4 shots", _scattered(9), old, 9,
+             (5, 4, 4, 25)),
         case(INTERVAL, "tasks of very unequal difficulty", twins, old, 24,
              (2, 3, 20, 150)),
         case(NETWORK, "a network with BatchNorm, in train mode", apart, old, 9,
@@ -70,12 +91,13 @@ class _Embed(nn.Module):
 
     def __init__(self, offset: Tensor) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(len(offset))
+        self.norm = nn.BatchNorm1d(len(offset), eps=0)
         self.norm.running_mean += offset
         self.modes: set[bool] = set()
+        self.note = self.modes.add  # a deep copy of the network notes here, too
 
     def forward(self, x: Tensor) -> Tensor:
-        self.modes.add(self.training or self.norm.training)
+        self.note(self.training or self.norm.training)
         return self.norm(x)
 
 
@@ -89,22 +111,28 @@ def _observe(candidate: Candidate, case: Case) -> Seen:
     before = {k: v.clone() for k, v in embed.state_dict().items()}
     mean, half = candidate(embed, *args)
     seen = {"mean": number(mean), "half": number(half)}
+    if case.group == CHANCE:  # no constant is right for both
+        seen["mean of two ways"] = number(candidate(embed, *args[:2], 2, *args[3:])[0])
+    if case.group == RIGHT:
+        blank = torch.zeros_like(args[0])
+        seen["mean of blanks"] = number(candidate(embed, blank, *args[1:])[0])
     if case.group == NETWORK:
         after = embed.state_dict()
         seen["ran in train mode"] = True in embed.modes or not embed.modes
         seen["statistics kept"] = all(
-            torch.equal(v, after[k]) for k, v in before.items()
+            v.dtype == after[k].dtype and torch.equal(v, after[k])
+            for k, v in before.items()
         )
     if case.group == INTERVAL:
 
-        def result(seed: int) -> tuple[float, float]:
-            mean, half = candidate(embed, *args[:-1], seed)
-            return number(mean), number(half)
+        def few(seed: int) -> list[Any]:
+            numbers = [FEW[name] for name in names[2:6]]
+            return [number(v) for v in candidate(embed, *args[:2], *numbers, seed)]
 
-        first = seen["mean"], seen["half"]
-        seen["again"] = result(args[-1]) == first
-        # Two seeds may give one mean by chance, three hardly ever.
-        seen["other"] = any(result(args[-1] + i) != first for i in (1, 2))
+        seen["few"] = [few(args[-1] + i) for i in range(_TRIES)]
+        seen["again"] = few(args[-1]) == seen["few"][0]
+        # Two seeds may give one result by chance, so many hardly ever.
+        seen["other"] = any(pair != seen["few"][0] for pair in seen["few"])
     return seen
 
 

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlcourse.exercises.probes.few_shot.common import (
-    REFUSES,
-    Candidate,
-    Seen,
-    number,
-    tensors,
-)
+from tlcourse.exercises.probing import REFUSES, Candidate, Seen, number, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _MEAN, _MANY, _FEW = "the mean", "half width, many episodes", "half width, few episodes"
@@ -36,6 +30,7 @@ def _make(seed: int) -> list[Case]:
         case(_FEW, "2 episodes", 2, 75, 0.1),
         Case(_FEW, "9 episodes, all alike", same),
         Case(REFUSES, "a single episode", one),
+        Case(REFUSES, "no episode", {"accuracies": np.zeros(0, np.float32)}),
     ]
 
 

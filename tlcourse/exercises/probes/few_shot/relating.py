@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlcourse.exercises.probes.few_shot.common import Candidate, Seen, normal, tensors
+from tlcourse.exercises.probing import Candidate, Seen, normal, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 SCORES, PAIRS, LEARNS = "scores", "each pair by itself", "learns a likeness"
@@ -71,10 +71,34 @@ def _observe_pairs(head: nn.Module, q: Tensor, p: Tensor) -> Seen:
             "gap alone": head(q + 1, p + 1) - head(q, p),
         }
     return {
+        "bent": _bent(head, q, p),
         "alone": torch.cat([v for row in alone for v in row]),
         "gradients": [0.0 if g is None else float(g.abs().max()) for g in grads],
         **{name: float(gap.abs().max()) for name, gap in moved.items()},
     }
+
+
+def _bent(head: nn.Module, q: Tensor, p: Tensor) -> float:
+    """The largest second derivative of the scores before the sigmoid.
+
+    Under ReLU they are straight between kinks: zero but for rounding.
+    """
+    inputs = [z.clone().requires_grad_() for z in (q, p)]
+    scores = head(*inputs)
+    if not scores.requires_grad:
+        return 0.0
+    options = {"allow_unused": True, "materialize_grads": True}
+    first = torch.autograd.grad(
+        scores.logit().sum(), inputs, create_graph=True, **options
+    )
+    # With weights of unequal size, lest parts cancel.
+    total = sum(
+        (g * z.detach().cos()).sum() for g, z in zip(first, inputs, strict=True)
+    )
+    if not total.requires_grad:
+        return 0.0
+    second = torch.autograd.grad(total, inputs, **options)
+    return max(float(g.abs().max()) for g in second)
 
 
 def _observe_learning(head: nn.Module, q: Tensor, p: Tensor) -> Seen:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tlcourse.exercises.probes.few_shot.common import REFUSES, Candidate, Seen, tensors
+from tlcourse.exercises.probing import REFUSES, Candidate, Seen, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 TASK, FAIR, GENERATOR = "a task", "fair draws", "the generator decides"
@@ -46,8 +46,8 @@ def _make(seed: int) -> list[Case]:
         case(TASK, "1 shot, 1 query", [4, 2, 3, 9], (2, 1, 1), 30),
         case(FAIR, "3 of 6 classes, 300 draws", [6, 6, 6, 6, 24, 24], (3, 2, 3), 300),
         case(GENERATOR, "the same seed twice, then on", [20] * 12, (5, 2, 3), 1),
-        case(REFUSES, "more ways than classes", [9] * 4, (5, 2, 3), 1),
-        case(REFUSES, "a class with too few samples", [9, 4, 9], (2, 2, 3), 1),
+        case(REFUSES, "more ways than classes", [9] * 4, (5, 2, 3), 12),
+        case(REFUSES, "a class with too few samples", [9] * 8 + [4], (2, 2, 3), 12),
     ]
 
 
@@ -68,8 +68,11 @@ def _observe(candidate: Candidate, case: Case) -> Seen:
     if case.group == GENERATOR:
         return _observe_generator(draw, given["seed"])
     if case.group == REFUSES:
-        return _observe_refusal(candidate, labels, numbers, generator)
-    found = [draw(generator) for _ in range(given["draws"])]
+        return _observe_refusal(candidate, labels, numbers, generator, given["draws"])
+    return _stacked([draw(generator) for _ in range(given["draws"])])
+
+
+def _stacked(found: list[tuple[Tensor, ...]]) -> dict[str, Any]:
     columns = zip(_NAMES, zip(*found, strict=True), strict=True)
     seen = {name: torch.stack(column) for name, column in columns}
     return seen | {"dtypes": sorted({str(v.dtype) for f in found for v in f})}
@@ -84,6 +87,7 @@ def _observe_generator(draw: Any, seed: int) -> Seen:
         torch.manual_seed(elsewhere)
         return torch.cat(draw(generator))
 
+    parts = draw(torch.Generator().manual_seed(seed + 2))
     first, second = (torch.Generator().manual_seed(seed) for _ in range(2))
     other = torch.Generator().manual_seed(seed + 1)
     one = sample(first, 1)
@@ -95,6 +99,7 @@ def _observe_generator(draw: Any, seed: int) -> Seen:
     fresh = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
     return {
         "again": torch.equal(one, again),
+        **_stacked([parts]),
         "goes on": not torch.equal(one, sample(first, 1)),
         "other": not torch.equal(one, sample(other, 1)),
         "global state kept": state[:2] == fresh[:2] and torch.equal(state[2], fresh[2]),
@@ -102,18 +107,25 @@ def _observe_generator(draw: Any, seed: int) -> Seen:
 
 
 def _observe_refusal(
-    candidate: Candidate, labels: Tensor, numbers: tuple, generator: torch.Generator
+    candidate: Candidate,
+    labels: Tensor,
+    numbers: tuple,
+    generator: torch.Generator,
+    tries: int,
 ) -> Seen:
+    """Tried often: to refuse only when the small class is drawn is not enough."""
     _four(candidate(labels, 2, 1, 1, generator))  # this much can be done
-    try:
-        candidate(labels, *numbers, generator)
-    except ValueError:
-        return {"refused": True}
-    except NotImplementedError:
-        raise
-    except Exception as error:
-        return {"refused": False, "instead": type(error).__name__}
-    return {"refused": False, "instead": "no error"}
+    for _ in range(tries):
+        try:
+            candidate(labels, *numbers, generator)
+        except ValueError:
+            continue
+        except NotImplementedError:
+            raise
+        except Exception as error:
+            return {"refused": False, "instead": type(error).__name__}
+        return {"refused": False, "instead": "no error"}
+    return {"refused": True}
 
 
 sample_episode = Probe(

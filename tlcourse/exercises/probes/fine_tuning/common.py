@@ -2,37 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from tlcourse.exercises.spec import Case
-
-Seen = Mapping[str, Any]
-Candidate = Callable[..., Any]
-
-
-def tensors(case: Case) -> dict[str, Any]:
-    """The case's inputs with arrays as tensors that share their memory."""
-    return {
-        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        for name, value in case.inputs.items()
-    }
-
-
-def by_role(given: Mapping[str, Any], role: str) -> dict[str, Tensor]:
-    """The tensors called ``role[name]``, by name."""
-    start = f"{role}["
-    return {k[len(start) : -1]: v for k, v in given.items() if k.startswith(start)}
-
-
-def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Standard normal numbers, float32."""
-    return rng.normal(0, 1, shape).astype(np.float32)
 
 
 def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:

@@ -8,13 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tlcourse.exercises.probes.fine_tuning.common import (
-    Candidate,
-    Seen,
-    by_role,
-    normal,
-    tensors,
-)
+from tlcourse.exercises.probing import Candidate, Seen, by_role, normal, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _FIXED = "source and Fisher stay fixed"

@@ -9,14 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlcourse.exercises.probes.fine_tuning.common import (
-    Candidate,
-    Row,
-    Seen,
-    seeded,
-    stage,
-    tensors,
-)
+from tlcourse.exercises.probes.fine_tuning.common import Row, seeded, stage
+from tlcourse.exercises.probing import Candidate, Seen, tensors
 from tlcourse.exercises.spec import Case, Limits, Probe
 
 _D, _CLASSES, _EPOCHS, _BATCH = 8, 4, 4, 8

@@ -8,13 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from tlcourse.exercises.probes.fine_tuning.common import (
-    Candidate,
-    Seen,
-    descend,
-    normal,
-    tensors,
-)
+from tlcourse.exercises.probes.fine_tuning.common import descend
+from tlcourse.exercises.probing import Candidate, Seen, normal, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _START, _OUTPUT = "starts as the given layer", "output and gradients"

@@ -8,15 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from tlcourse.exercises.probes.fine_tuning.common import (
-    Candidate,
-    Row,
-    Seen,
-    normal,
-    seeded,
-    stage,
-    tensors,
-)
+from tlcourse.exercises.probes.fine_tuning.common import Row, seeded, stage
+from tlcourse.exercises.probing import Candidate, Seen, normal, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _RESULT, _AFTER = "weights and statistics", "left as it was"

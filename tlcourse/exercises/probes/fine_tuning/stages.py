@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from tlcourse.exercises.probes.fine_tuning.common import Candidate, Seen, seeded
+from tlcourse.exercises.probes.fine_tuning.common import seeded
 from tlcourse.exercises.probes.fine_tuning.nets import NETS
+from tlcourse.exercises.probing import Candidate, Seen
 from tlcourse.exercises.spec import Case, Probe
 
 

@@ -9,16 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlcourse.exercises.probes.fine_tuning.common import (
-    Candidate,
-    Seen,
-    descend,
-    normal,
-    part_names,
-    seeded,
-    tensors,
-)
+from tlcourse.exercises.probes.fine_tuning.common import descend, part_names, seeded
 from tlcourse.exercises.probes.fine_tuning.nets import NETS
+from tlcourse.exercises.probing import Candidate, Seen, normal, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcourse.exercises.probes.language.common import Candidate, Seen
+from tlcourse.exercises.probing import Candidate, Seen
 from tlcourse.exercises.spec import Case, Probe
 
 _LONGER, _BOTH = "the longer one first", "both too long"

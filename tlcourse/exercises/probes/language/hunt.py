@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from tlcourse.exercises.probes.language import networks as nets
-from tlcourse.exercises.probes.language.common import Candidate, Seen, words
+from tlcourse.exercises.probes.language.common import words
+from tlcourse.exercises.probing import Candidate, Seen
 from tlcourse.exercises.spec import Case, Probe
 
 _LOGITS, _TRAINED = "logits with the given head", "what the head learns"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tlcourse.exercises.probes.language.common import Candidate, Seen, tensors
+from tlcourse.exercises.probing import Candidate, Seen, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 # The groups; the key's properties name them, too.

@@ -12,12 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tlcourse.exercises.probes.language import networks as nets
-from tlcourse.exercises.probes.language.common import (
-    Candidate,
-    Seen,
-    tensors,
-    words,
-)
+from tlcourse.exercises.probes.language.common import words
+from tlcourse.exercises.probing import Candidate, Seen, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _RATES, _ONCE, _FROZEN = "rates", "every parameter once", "frozen parameters"

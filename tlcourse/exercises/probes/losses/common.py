@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 
+from tlcourse.exercises.probing import tensors
 from tlcourse.exercises.spec import Case
-
-
-def tensors(case: Case) -> dict[str, Any]:
-    """The case's inputs, arrays as tensors on the same memory."""
-    return {
-        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        for name, value in case.inputs.items()
-    }
 
 
 def has_gradient(loss: Any) -> bool:

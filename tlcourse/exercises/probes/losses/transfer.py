@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tlcourse.exercises.probes.losses.common import (
-    has_gradient,
-    loss_and_gradient,
-    tensors,
-)
+from tlcourse.exercises.probes.losses.common import has_gradient, loss_and_gradient
+from tlcourse.exercises.probing import tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _FIXED = "the source stays fixed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlcourse.exercises.spec import Case, Limits
+from tlcourse.exercises.spec import Limits
 
-Seen = Mapping[str, Any]
-Candidate = Callable[..., Any]
 Params = dict[str, Tensor]
 
 # A first use of torch.func in an answer may load half of torch.
@@ -75,14 +73,6 @@ def task_loss(params: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(out, y)
 
 
-def tensors(case: Case) -> dict[str, Any]:
-    """The case's inputs with arrays as tensors that share their memory."""
-    return {
-        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        for name, value in case.inputs.items()
-    }
-
-
 def draw(
     rng: np.random.Generator,
     role: str,
@@ -95,12 +85,6 @@ def draw(
         f"{role}[{name}]": rng.normal(0, 1, lead + shape).astype(dtype)
         for name, shape in shapes.items()
     }
-
-
-def by_name(given: Mapping[str, Any], role: str) -> Params:
-    """What :func:`draw` named ``role[name]``, under ``name``."""
-    start = f"{role}["
-    return {k[len(start) : -1]: v for k, v in given.items() if k.startswith(start)}
 
 
 def data(

@@ -14,19 +14,16 @@ from tlcourse.exercises.probes.maml.common import (
     LINEAR,
     NETWORK,
     SLOW_IMPORT,
-    Candidate,
     Params,
-    Seen,
     as_dict,
-    by_name,
     data,
     draw,
     is_what_it_was,
     listed,
     rate,
     task_loss,
-    tensors,
 )
+from tlcourse.exercises.probing import Candidate, Seen, by_role, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _VALUES, _SOME = "the parameters after the step", "only the adapted ones move"
@@ -72,7 +69,7 @@ def _make_inner(seed: int) -> list[Case]:
 
 def _observe_inner(candidate: Candidate, case: Case) -> Seen:
     given = tensors(case)
-    start = by_name(given, "params")
+    start = by_role(given, "params")
     for p in start.values():
         p.requires_grad_()
         p.grad = torch.ones_like(p)
@@ -87,7 +84,7 @@ def _observe_inner(candidate: Candidate, case: Case) -> Seen:
     seen: dict[str, Any] = {"names of the result": listed(after)}
     seen |= {f"{name} after": after[name] for name in start if name in after}
     if case.group in (_SOME, _THROUGH):
-        seen |= _gradients(start, after, by_name(given, "up"))
+        seen |= _gradients(start, after, by_role(given, "up"))
     if case.group == _TRACE:
         kept = all(torch.equal(p.detach(), before[k]) for k, p in start.items())
         grads = all(p.grad is not None and (p.grad == 1).all() for p in start.values())

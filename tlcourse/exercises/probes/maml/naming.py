@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlcourse.exercises.probes.maml.common import (
-    FORBID,
-    Candidate,
-    Seen,
-    by_name,
-    is_what_it_was,
-    tensors,
-)
+from tlcourse.exercises.probes.maml.common import FORBID, is_what_it_was
+from tlcourse.exercises.probing import Candidate, Seen, by_role, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _BELOW, _ALIKE, _REFUSES = "at or below the head", "names that look alike", "refuses"
@@ -47,7 +41,7 @@ def _make_anil(seed: int) -> list[Case]:
 
 def _observe_anil(candidate: Candidate, case: Case) -> Seen:
     given = tensors(case)
-    mine, head = by_name(given, "params"), given["head"]
+    mine, head = by_role(given, "params"), given["head"]
     given_params = dict(mine)
     for p in given_params.values():
         p.requires_grad_()
@@ -56,6 +50,8 @@ def _observe_anil(candidate: Candidate, case: Case) -> Seen:
         kind = type(names).__name__
         raise TypeError(f"return a tuple or list of names, got {kind}.")
     seen = {"names": [str(name) for name in names]}
+    if case.group != _BELOW:
+        return seen
     return seen | is_what_it_was(mine, given_params, True)
 
 

@@ -15,20 +15,17 @@ from tlcourse.exercises.probes.maml.common import (
     NETWORK,
     NORMED,
     SLOW_IMPORT,
-    Candidate,
     Params,
-    Seen,
     as_dict,
     as_pair,
-    by_name,
     data,
     draw,
     is_what_it_was,
     listed,
     rate,
     task_loss,
-    tensors,
 )
+from tlcourse.exercises.probing import Candidate, Seen, by_role, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _VALUE, _ONE, _SEVERAL = "the query loss", "one inner step", "several inner steps"
@@ -79,7 +76,7 @@ def _make(seed: int) -> list[Case]:
 
 def _observe(candidate: Candidate, case: Case) -> Seen:
     given = tensors(case)
-    params = by_name(given, "params")
+    params = by_role(given, "params")
     if given["learns"]:
         for p in params.values():
             p.requires_grad_()

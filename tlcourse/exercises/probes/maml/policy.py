@@ -7,13 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tlcourse.exercises.probes.maml.common import (
-    FORBID,
-    Candidate,
-    Seen,
-    rate,
-    tensors,
-)
+from tlcourse.exercises.probes.maml.common import FORBID, rate
+from tlcourse.exercises.probing import Candidate, Seen, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _PLAIN, _DISCOUNT = "without a discount", "with a discount"

@@ -10,16 +10,13 @@ from tlcourse.exercises.probes.maml.common import (
     CLASSIFIER,
     FORBID,
     NETWORK,
-    Candidate,
-    Seen,
     as_dict,
-    by_name,
     draw,
     is_what_it_was,
     listed,
     rate,
-    tensors,
 )
+from tlcourse.exercises.probing import Candidate, Seen, by_role, tensors
 from tlcourse.exercises.spec import Case, Probe
 
 _STEP, _NAMES = "towards the adapted parameters", "by name, not by position"
@@ -61,7 +58,7 @@ def _make(seed: int) -> list[Case]:
 
 def _observe(candidate: Candidate, case: Case) -> Seen:
     given = tensors(case)
-    params, adapted = by_name(given, "params"), by_name(given, "adapted")
+    params, adapted = by_role(given, "params"), by_role(given, "adapted")
     for p in params.values():
         p.requires_grad_(given["learns"])
     mine, theirs = dict(params), dict(adapted)

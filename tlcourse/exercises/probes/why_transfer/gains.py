@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlcourse.exercises.probes.why_transfer.common import REFUSES, tensors
+from tlcourse.exercises.probes.why_transfer.common import tensors
+from tlcourse.exercises.probing import REFUSES
 from tlcourse.exercises.spec import Case, Probe
 
 

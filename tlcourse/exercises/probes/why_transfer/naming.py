@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcourse.exercises.probes.why_transfer.common import REFUSES
+from tlcourse.exercises.probing import REFUSES
 from tlcourse.exercises.spec import Case, Probe
 
 _FACTS = (

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlcourse.exercises.probes.why_transfer.common import (
-    REFUSES,
-    VALUE,
-    number,
-    tensors,
-)
+from tlcourse.exercises.probes.why_transfer.common import VALUE, tensors
+from tlcourse.exercises.probing import REFUSES, number
 from tlcourse.exercises.spec import Case, Probe
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tlcourse.exercises.probes.why_transfer.common import REFUSES
+from tlcourse.exercises.probing import REFUSES
 from tlcourse.exercises.spec import Case, Probe
 
 _DRAWS = 200  # repeated draws; a sample picked with p >= 1/4 is missed once in 1e24
