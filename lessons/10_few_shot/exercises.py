@@ -26,6 +26,8 @@ from tlcourse import check, hint, progress
 # the classes. Of each drawn class take $K$ support and $Q$ query samples, all sets of
 # samples with the same chance. No sample comes twice, in one set or in both. A class
 # has one new label, the same in both. The order of classes and samples does not matter.
+# (The lesson's function gives tables, a row per class; here both sets are flat, with
+# their labels beside them.)
 
 # %% [markdown]
 # - `labels`: $(n,)$ int64, in any order; the class numbers may have gaps.
@@ -129,7 +131,7 @@ check("few_shot.proto_logits", proto_logits)
 #
 # Write `matching_attention(query_z, support_z, temperature=1.0)`:
 #
-# $$a_{ij}=\frac{\exp(\cos(q_i, s_j)/\tau)}{\sum_{l}\exp(\cos(q_i, s_l)/\tau)},
+# $$a_{ij}=\frac{\exp(\cos(z_i, s_j)/\tau)}{\sum_{l}\exp(\cos(z_i, s_l)/\tau)},
 #   \qquad \cos(u, v)=\frac{\langle u, v\rangle}{\lVert u\rVert\,\lVert v\rVert} .$$
 #
 # - `query_z`: $(m, d)$, `support_z`: $(n, d)$ float32; $\tau$ = `temperature`. Return
@@ -164,10 +166,11 @@ check("few_shot.matching_attention", matching_attention)
 # Write the class `RelationHead(feature_dim, hidden)`, an `nn.Module`. Called as
 # `head(query_z, prototypes)` it gives scores $(m, N)$ float32 in $[0, 1]$:
 #
-# $$r_{ik}=\sigma\bigl(w_2^{\top}\,\mathrm{ReLU}(W_1\,[c_k, q_i]+b_1)+b_2\bigr),$$
+# $$r_{ik}=\sigma\bigl(w_2^{\top}\,\mathrm{ReLU}(W_1\,[c_k, z_i]+b_1)+b_2\bigr),$$
 #
-# with $[c_k, q_i]$ the $2d$ numbers of both joined (in either order), $W_1$ of
-# `hidden` rows, and $\sigma$ the sigmoid.
+# with $[c_k, z_i]$ the $2d$ numbers of both joined (in either order), $W_1$ of
+# `hidden` rows, and $\sigma$ the sigmoid. (The study of the lesson compares maps, by
+# convolutions; this is the same on vectors.)
 #
 # - `query_z`: $(m, d)$, `prototypes`: $(N, d)$; $m=1$ and $N=1$ occur.
 # - A score depends on its own pair only, and is the same in every call.

@@ -43,7 +43,8 @@ def half_square(params, x, y):
 #   $I-\alpha H$, with $H$ the Hessian of the loss. This holds through several steps
 #   in a row, too.
 # - All of `params` require a gradient; they may be results of an earlier step. A
-#   parameter that `loss` does not use stays as it is.
+#   parameter that `loss` does not use stays as it is (`allow_unused=True` makes
+#   `torch.autograd.grad` return None for it instead of an error).
 # - The dict `params`, its tensors, their `requires_grad` and `.grad` stay as they are.
 #
 # By hand: $w=1$, $x=1$, $y=3$, $\alpha=0.5$. The gradient is $(1-3)\cdot1=-2$, so

@@ -493,8 +493,9 @@ print(f"live {live:.3f} (other waves), stored {wave_runs('maml').round(3)}")
 #
 # 5-way 1-shot (chapter 10): train on Latin, Greek and Cyrillic, test on Armenian and
 # Georgian. Every method gets **as many pictures**, 1,280 episodes of them, and the same
-# small network; the intervals are over five seeds. The meta-learners take 16 episodes for
-# an outer step. Beside them three baselines:
+# small network; the intervals are over five seeds. The meta-learners learn twice: with 16
+# episodes for an outer step, 80 updates, and with 4, 320 updates of the **same number of
+# episodes**. Beside them three baselines:
 #
 # - **ProtoNet**: nearest class mean, trained by episodes;
 # - **probe**: the same body trained by plain cross-entropy on as many pictures, then
@@ -502,24 +503,29 @@ print(f"live {live:.3f} (other waves), stored {wave_runs('maml').round(3)}")
 # - **random**: a body that was never trained.
 
 # %%
-def glyph(name, metric="accuracy"):
-    return study.values(metric, question="glyphs", method=name)
+def glyph(name, metric="accuracy", question="glyphs"):
+    return study.values(metric, question=question, method=name)
 
 
-scores = {name: glyph(name) for name in ("maml", "fomaml", "anil", "reptile")}
-scores |= {n: glyph(n, "prototypes") for n in ("protonet", "probe", "random")}
-effects = {
-    name: metrics.paired_difference(values, scores["probe"])
-    for name, values in scores.items() if name != "probe"
-}
+judged = {n: "accuracy" for n in ("anil", "maml", "fomaml")}
+judged |= {"protonet": "prototypes"}
+scores = {"reptile, 80 updates": glyph("reptile")}
+scores["random body"] = glyph("random", "prototypes")
+for name, metric in judged.items():
+    scores[f"{name}, 80 updates"] = glyph(name, metric)
+    scores[f"{name}, 320 updates"] = glyph(name, metric, "updates")
+probe = glyph("probe", "prototypes")
+effects = {name: paired(values, probe) for name, values in scores.items()}
 plots.effect_table(
     dict(sorted(effects.items(), key=lambda item: -item[1].value)),
-    title="After 80 updates MAML is behind a plain pretrained probe",
+    title="80 updates: MAML behind a plain probe. 320: ahead of it",
     xlabel="accuracy minus the probe's (5-way 1-shot, 5 seeds)",
 )
-assert all(effects[n].high < 0 for n in ("maml", "fomaml", "reptile"))
-assert effects["anil"].low > -0.01
-print("probe:", metrics.mean_interval(scores["probe"]));
+print("probe:", metrics.mean_interval(probe))
+rivals = [scores[f"{n}, 320 updates"] for n in ("maml", "protonet")]
+print("320 updates, maml minus protonet:", paired(*rivals))
+few, many = (effects[f"maml, {n} updates"] for n in (80, 320))
+assert few.high < 0 < many.low and effects["fomaml, 320 updates"].high < 0
 
 # %% [markdown]
 # ### Two questions
@@ -528,16 +534,17 @@ print("probe:", metrics.mean_interval(scores["probe"]));
 # mean of its body. If that is as good, adaptation was not the point: *feature reuse*,
 # not *rapid learning* (Raghu et al., 2020).
 #
-# **Is the negative result real?** ANIL is ahead of the probe, MAML behind. The pictures
-# were equal, the **number of updates** was not: 80 against the probe's several hundred,
-# one per 64 pictures. Nothing was trained to its end (Reptile's paper takes a hundred
-# thousand outer steps). So, live, one seed: as many episodes, but **4 for each
-# update**. We judge the body, as the probe's. (On Omniglot, trained long, papers report
-# MAML and ProtoNet within a percent.)
+# **Which verdict is right?** Both, for their budgets. The probe takes a step for every 64
+# pictures, hundreds in all. With 80 updates MAML is behind it; a report that stopped there
+# would call that a negative result. With 320 it is ahead, and no difference from ProtoNet
+# shows, which is far cheaper. FOMAML stays behind. Nothing was trained to its end
+# (Reptile's paper takes a hundred thousand steps). Live: one seed's 320 updates, the body
+# alone.
 
 # %%
 for name in ("maml", "fomaml", "anil"):
-    reuse = paired(glyph(name, "prototypes"), glyph(name))
+    whole = glyph(name, question="updates")
+    reuse = paired(glyph(name, "prototypes", "updates"), whole)
     assert reuse.low > -0.05
     print(f"{name:7} body + prototypes minus its inner loop: {reuse}")
 
@@ -570,10 +577,12 @@ def episodes(generator):
 how = dict(iterations=320, steps=3, inner_lr=0.2, outer_lr=5e-3)
 found = meta.meta_train(small, small.params(), episodes, **how).params
 small.model.load_state_dict(found, strict=False)
-new, few = glyphs_of("armenian", "georgian"), glyph("maml", "prototypes")
+new = glyphs_of("armenian", "georgian")
+arm = dict(question="updates", method="maml")
 done = meta.few_shot_accuracy(body, new, episodes=300, progress=False)
-assert done.interval.value > scores["probe"].mean() - 0.01
-print("body, 80 updates:", few.round(3), "320:", done.interval)
+assert study.holds("prototypes", done.interval.value, **arm)
+print("live:", done.interval)
+print("stored:", study.values("prototypes", **arm).round(3))
 
 # %% [markdown]
 # ## 8. BatchNorm in an inner loop
@@ -833,9 +842,9 @@ for rate in ("inner rate 0.001", "outer rate 0.001"):
 #   wrong. One float64 check against a loop finds it.
 # - $\alpha<2/\lambda_{\max}$, or adapting destroys.
 # - BatchNorm leaks between tasks or makes the test transductive.
-# - On glyphs MAML was behind a plain probe after few updates and no longer, in the one
-#   seed we ran, with four times as many: compare budgets before methods. On waves and walkers, where a mean answer
-#   fails, a trained start is worth much.
+# - On glyphs MAML was behind a plain probe with 80 updates and ahead with 320, from as
+#   many episodes: compare budgets before methods. FOMAML stayed behind. On waves and
+#   walkers, where a mean answer fails, a trained start is worth much.
 
 # %% quiz=true
 

@@ -26,15 +26,17 @@ METRICS = {
 RATES = (0.001, 0.003, 0.01, 0.02, 0.05)
 WAVES = ("maml", "fomaml", "anil", "reptile", "joint", "scratch")
 GLYPHS = ("maml", "fomaml", "anil", "reptile", "protonet", "probe", "random")
+UPDATED = ("maml", "fomaml", "anil", "protonet")  # the same episodes, 4 an update
 WALKERS = ("naive", "e-maml", "dice", "fomaml", "joint")
 
 
 def arms() -> list[dict]:
     waves = [{"question": "waves", "method": name} for name in WAVES]
     glyphs = [{"question": "glyphs", "method": name} for name in GLYPHS]
+    updates = [{"question": "updates", "method": name} for name in UPDATED]
     batchnorm = [{"question": "batchnorm", "method": "maml"}]
     walkers = [{"question": "walkers", "method": name} for name in WALKERS]
-    return waves + glyphs + batchnorm + walkers
+    return waves + glyphs + updates + batchnorm + walkers
 
 
 def run(arm: dict, seed: int) -> dict[str, float]:
@@ -42,7 +44,8 @@ def run(arm: dict, seed: int) -> dict[str, float]:
         return waves(arm["method"], seed)
     if arm["question"] == "walkers":
         return walkers(arm["method"], seed)
-    return glyphs(arm["method"], seed, arm["question"] == "batchnorm")
+    per_update = 4 if arm["question"] == "updates" else 16
+    return glyphs(arm["method"], seed, per_update, arm["question"] == "batchnorm")
 
 
 # Waves: 10 points each, perceptron 1-40-40-1.
@@ -95,25 +98,27 @@ def waves_of_10(generator: torch.Generator):
 
 
 # Glyph episodes: 5 ways, 1 shot, trained on 3 scripts, tested on 2 others.
+EPISODES = 1280  # of the training, in updates of 4 or 16
 
 
-def glyphs(method: str, seed: int, batchnorm: bool) -> dict[str, float]:
+def glyphs(
+    method: str, seed: int, per_update: int, batchnorm: bool = False
+) -> dict[str, float]:
     train, test = scripts("latin", "greek", "cyrillic"), scripts("armenian", "georgian")
     torch.manual_seed(seed)
     net = small_conv(batchnorm)
     loss, names = meta.module_loss(net), None
     if method == "protonet":
-        settings = dict(num_ways=5, num_shots=1, num_queries=5, episodes_per_step=16)
-        meta.train_episodes(
-            net[0], train, **settings, steps=80, lr=5e-3, seed=seed, progress=False
-        )
-    elif method == "probe":  # as many pictures as the 1,280 episodes hold
+        settings = dict(num_ways=5, num_shots=1, num_queries=5, lr=5e-3, seed=seed)
+        settings |= dict(steps=EPISODES // per_update, episodes_per_step=per_update)
+        meta.train_episodes(net[0], train, **settings, progress=False)
+    elif method == "probe":  # as many pictures as the episodes hold
         whole = nn.Sequential(net[0], nn.Linear(64, int(train[1].max()) + 1))
         options = dict(epochs=23, lr=5e-3, seed=seed, progress=False)
         training.fit(whole, train, **options)
     elif method != "random":
         names = meta.anil_params(loss.params(), "1") if method == "anil" else None
-        start = glyph_start(loss, method, names, train, seed)
+        start = glyph_start(loss, method, names, train, per_update, seed)
         net.load_state_dict(start, strict=False)
         return episode_scores(net, names, test, seed, batchnorm)
     return {"prototypes": by_prototypes(net, test, seed)}
@@ -144,15 +149,16 @@ def small_conv(batchnorm: bool) -> nn.Sequential:
     return nn.Sequential(nn.Sequential(*layers, nn.Flatten()), nn.Linear(64, 5))
 
 
-def glyph_start(loss, method: str, names, train, seed: int):
+def glyph_start(loss, method: str, names, train, per_update: int, seed: int):
     x, y = train
     episodes = meta.EpisodeSampler(y, 5, 1, 5)
 
     def sample(generator):
-        task = episodes.draw(generator, 16).take(x)
+        task = episodes.draw(generator, per_update).take(x)
         return (task.support_x, task.support_y), (task.query_x, task.query_y)
 
-    options = dict(iterations=80, seed=seed, inner_lr=0.2, adapted=names)
+    options = dict(iterations=EPISODES // per_update, seed=seed, inner_lr=0.2)
+    options |= dict(adapted=names)
     if method == "reptile":
         options |= dict(method="reptile", steps=5, outer_lr=1.0)
     else:

@@ -184,7 +184,7 @@ matching_attention = Probe(
     hints=(
         "Whose weights must sum to 1: those that one query gives to the support "
         "samples, or those that one support sample gets?",
-        "a_ij = exp(cos(q_i, s_j) / temperature) / sum_l exp(cos(q_i, s_l) / "
+        "a_ij = exp(cos(z_i, s_j) / temperature) / sum_l exp(cos(z_i, s_l) / "
         "temperature); at temperature 0.005 that is exp(200), so use a softmax.",
         "Scale every row to length 1 (none may have length 0: ValueError); cosine = q "
         "@ s.T; return (cosine / temperature).softmax(dim=1). Temperature <= 0: "

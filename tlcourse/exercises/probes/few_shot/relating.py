@@ -144,7 +144,7 @@ relation_head = Probe(
     hints=(
         "How many rows does the small network see for m queries and N classes, and how "
         "long is each?",
-        "r_ik = sigmoid(w2 relu(w1 [c_k, q_i])): one row of 2d numbers for each pair, "
+        "r_ik = sigmoid(w2 relu(w1 [c_k, z_i])): one row of 2d numbers for each pair, "
         "m * N rows in all.",
         "In forward: a = query_z[:, None].expand(m, n, d); b = prototypes[None].expand("
         "m, n, d); pairs = torch.cat([b, a], dim=2); return torch.sigmoid(self.body("
