@@ -148,4 +148,7 @@ def test_a_sample_of_a_study_is_computed_again(chapter):
         fresh = study.run(arm, seed=study._module.SEEDS[0])
         for metric, value in fresh.items():
             stored = study.values(metric, **arm)[0]
-            assert value == pytest.approx(stored, abs=0.03), (arm, metric)
+            assert value == pytest.approx(stored, rel=0.02, abs=0.03), (
+                arm,
+                metric,
+            )
