@@ -9,3 +9,4 @@ for room in ("release", "submitted", "autograded", "feedback", "solution"):
     setattr(c.CourseDirectory, f"{room}_directory", f"classroom/{room}")
 c.CourseDirectory.db_url = "sqlite:///classroom/gradebook.db"
 c.GenerateAssignment.preprocessors = RELEASE
+c.HTMLExporter.sanitize_html = True  # no learner's script runs in formgrader

@@ -1,10 +1,20 @@
+import _thread
+import ctypes
+import functools
+import importlib
+import os
+import subprocess
 import sys
+import threading
 
 import pytest
 import torch
 from toys import PROBE, doubled, toy
 
-from tlcourse.exercises.forbidding import ForbiddenCall, watch
+from tlcourse.exercises import get
+from tlcourse.exercises.escaping import ESCAPES
+from tlcourse.exercises.feedback import Report
+from tlcourse.exercises.forbidding import ForbiddenCall, blames_another, watch
 from tlcourse.exercises.observing import observe
 
 X = torch.ones(2, 3)
@@ -99,3 +109,137 @@ def test_one_context_manager_does_not_stand_for_all():
         record(torch.nn.Linear(2, 2), [""]),
     ):
         pass
+
+
+WAYS_OUT = {
+    "sys.setprofile": lambda: sys.setprofile(None),
+    "sys.getprofile": lambda: sys.getprofile(),
+    "threading.setprofile": lambda: threading.setprofile(None),
+    "sys.settrace": lambda: sys.settrace(lambda *_: None),
+    "through map": lambda: list(map(lambda f: f(None), [sys.setprofile])),
+    "ctypes": lambda: ctypes.pythonapi.PyEval_SetProfile(None, None),
+    "subprocess": lambda: subprocess.run([sys.executable, "-c", ""]),
+    "os.system": lambda: os.system("true"),
+    "a bare thread": lambda: _thread.start_new_thread(print, ()),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_OUT.values(), ids=WAYS_OUT)
+def test_a_way_out_is_refused_by_its_name(way):
+    before = sys.gettrace()
+    with pytest.raises(ForbiddenCall) as refused, watch([]):
+        way()
+    assert refused.value.name in ESCAPES
+    assert sys.getprofile() is None and sys.gettrace() is before
+    assert threading.getprofile() is None
+    assert "hide" in Report.refused(toy(), refused.value.name).message
+
+
+def test_a_library_may_do_what_a_learner_may_not(tmp_path, monkeypatch):
+    """A progress bar starts a thread, scikit-learn a program."""
+    (tmp_path / "library.py").write_text(
+        "import _thread, ctypes, subprocess, sys\n"
+        "def work():\n"
+        "    _thread.start_new_thread(int, ())\n"
+        "    subprocess.run([sys.executable, '-c', ''])\n"
+        "    return ctypes.pythonapi.Py_IncRef\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    library = importlib.import_module("library")
+    monkeypatch.setattr("tlcourse.exercises.escaping._PACKAGES", (str(tmp_path),))
+    with watch([]):
+        library.work()
+
+
+def test_the_end_of_the_watch_is_noticed():
+    end = sys.setprofile  # stands for what cannot be seen: C code
+
+    class Unseen(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, *_):
+            raise AssertionError
+
+    with pytest.raises(ForbiddenCall, match="setprofile"), watch([]):
+        functools.partial(map, end)([None]).__next__()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: next(map(torch.logsumexp, [X], [0])),
+        lambda: functools.partial(torch.logsumexp, dim=0)(X),
+        lambda: next(map(torch.Tensor.logsumexp, [X], [0])),
+    ],
+    ids=["map", "partial", "unbound"],
+)
+def test_a_built_in_function_that_c_code_calls_is_noticed(call):
+    names = ["torch.logsumexp", "torch.Tensor.logsumexp"]
+    with pytest.raises(ForbiddenCall, match="logsumexp"), watch(names):
+        call()
+
+
+def test_a_call_in_a_thread_is_noticed():
+    def forbidden():
+        try:
+            torch.logsumexp(X, 0)
+        except ForbiddenCall:
+            seen.append("refused")
+
+    seen = []
+    with pytest.raises(ForbiddenCall), watch(["torch.logsumexp"]):
+        thread = threading.Thread(target=forbidden)
+        thread.start()
+        thread.join()
+    assert seen == ["refused"]
+
+
+def test_an_honest_thread_is_let_be():
+    seen = []
+    with watch(["torch.logsumexp"]):
+        thread = threading.Thread(target=lambda: seen.append(X.sum()))
+        thread.start()
+        thread.join()
+    assert seen
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_ends_at_what_is_forbidden():
+    with watch(["torch.logsumexp"]):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                torch.logsumexp(X, 0)
+            finally:
+                os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 70
+
+
+def test_watching_runs_no_code_of_an_answers_objects():
+    """While the watch looks at a call, it is blind."""
+
+    class Globals(dict):
+        def get(self, *_):
+            raise AssertionError
+
+    class Meta(type):
+        __mro__ = property(lambda cls: 1 / 0)
+
+        def __hash__(cls):
+            raise AssertionError
+
+    class Odd(list, metaclass=Meta):
+        pass
+
+    code = (lambda: 1).__code__
+    function = type(doubled)(code, Globals(__name__="x", __builtins__={}))
+    with watch(["torch.Tensor.logsumexp"]):
+        assert function() == 1
+        Odd().append(1)
+
+
+def test_whom_a_refusal_is_about():
+    probe = get("losses.label_smoothing_ce").probe
+    assert blames_another(probe, "tlcourse.losses.cross_entropy")
+    assert not blames_another(probe, probe.forbid[0])
+    assert not blames_another(probe, "torch.nn.functional.nll_loss")
+    assert not blames_another(probe, None)

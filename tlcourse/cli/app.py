@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlcourse.cli import authoring, data, learning
+from tlcourse.cli import authoring, data, kernels, learning, teaching
 
 if TYPE_CHECKING:
     from tlcourse.doctor import Finding
@@ -26,7 +26,8 @@ app = typer.Typer(
     help="Transfer learning, taught with code that runs.\n\n"
     "Begin with `tlcourse lab`; if something does not work, `tlcourse doctor`.",
 )
-_SET_UP, _LEARN, _MAKE = "Set-up", "Learning", "Making the course"
+_SET_UP, _LEARN, _TEACH = "Set-up", "Learning", "Teaching"
+_MAKE = "Making the course"
 
 
 @app.command(rich_help_panel=_SET_UP)
@@ -103,6 +104,9 @@ def _show(findings: Iterable[Finding]) -> bool:
 
 for command in (learning.check, learning.hint, learning.progress, learning.reset):
     app.command(rich_help_panel=_LEARN)(command)
+for command in (teaching.assign, teaching.grade, teaching.feedback, teaching.export):
+    app.command(rich_help_panel=_TEACH)(command)
 for command in (authoring.build, authoring.study):
     app.command(rich_help_panel=_MAKE)(command)
+app.add_typer(kernels.app, name="kernel", rich_help_panel=_SET_UP)
 app.add_typer(data.app, name="data", rich_help_panel=_LEARN)

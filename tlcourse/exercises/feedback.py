@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from tlcourse.exercises.escaping import ESCAPES
+
 if TYPE_CHECKING:
     from tlcourse.exercises.comparing import Difference
     from tlcourse.exercises.observing import Raised
@@ -99,13 +101,13 @@ class Report:
 
     @classmethod
     def refused(cls, exercise: Exercise, name: str) -> Report:
-        """The candidate called what it was asked to write."""
-        return cls._empty(
-            exercise,
-            "refused",
-            f"Your answer calls {name}, which does the work you are asked to do. "
-            "Write that part yourself.",
+        """The candidate called what it was asked to write, or hid what it called."""
+        why = (
+            "with which code can hide what it calls. Leave that out."
+            if name in ESCAPES
+            else "which does the work you are asked to do. Write that part yourself."
         )
+        return cls._empty(exercise, "refused", f"Your answer calls {name}, {why}")
 
     @classmethod
     def late(cls, exercise: Exercise, case: str) -> Report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from tlcourse.exercises.catalog import all_exercises
+from tlcourse.exercises.catalog import all_probes
 from tlcourse.exercises.feedback import earned
 from tlcourse.exercises.store import Standing, events, standings
 
@@ -38,8 +38,8 @@ class Progress:
         happened, bad = events()
         by_id = standings(happened)
         rows = tuple(
-            Row(e.id, e.probe.title, e.points, by_id.get(e.id, Standing()))
-            for e in all_exercises()
+            Row(p.id, p.title, p.points, by_id.get(p.id, Standing()))
+            for p in all_probes()
         )
         return cls(rows, bad)
 

@@ -113,4 +113,5 @@ bug_hunt = Probe(
     ),
     make=_make_bug_hunt,
     observe=_observe_bug_hunt,
+    forgeable=True,
 )

@@ -219,4 +219,5 @@ bug_hunt = Probe(
         "pytorch_metric_learning.losses.NTXentLoss",
         "pytorch_metric_learning.losses.SupConLoss",
     ),
+    forgeable=True,
 )

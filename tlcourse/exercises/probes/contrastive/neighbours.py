@@ -157,4 +157,5 @@ knn_eval = Probe(
         "tlcourse.features.knn_predict",
         "lightly.utils.benchmarking.knn.knn_predict",
     ),
+    forgeable=True,
 )

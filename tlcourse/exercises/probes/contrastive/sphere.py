@@ -131,4 +131,5 @@ uniformity = Probe(
     make=_make_uniformity,
     observe=_observe_uniformity,
     forbid=("tlcourse.losses.uniformity",),
+    forgeable=True,
 )

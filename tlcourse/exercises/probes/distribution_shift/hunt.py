@@ -100,4 +100,5 @@ bug_hunt = Probe(
     ),
     make=_make,
     observe=_observe,
+    forgeable=True,
 )

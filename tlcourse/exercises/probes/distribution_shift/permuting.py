@@ -119,4 +119,5 @@ permutation_test = Probe(
     observe=_observe_permutation,
     kind="property",
     forbid=("tlcourse.shift.permutation_test", "scipy.stats.permutation_test"),
+    forgeable=True,
 )

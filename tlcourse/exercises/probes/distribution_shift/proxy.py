@@ -148,4 +148,5 @@ proxy_a_distance = Probe(
     observe=_observe_proxy,
     kind="property",
     forbid=("tlcourse.shift.proxy_a_distance",),
+    forgeable=True,
 )

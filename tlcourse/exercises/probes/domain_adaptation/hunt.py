@@ -140,4 +140,5 @@ bug_hunt = Probe(
     make=_make,
     observe=_observe,
     forbid=("tlcourse.adapt.run", "tlcourse.adapt.training.train"),
+    forgeable=True,
 )

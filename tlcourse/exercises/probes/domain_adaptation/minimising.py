@@ -139,4 +139,5 @@ entropy_minimization = Probe(
     make=_make,
     observe=_observe,
     forbid=("tlcourse.adapt.tent", "tlcourse.adapt.entropy"),
+    forgeable=True,
 )

@@ -161,4 +161,5 @@ dann_lambda = Probe(
     make=_make_lambda,
     observe=_observe_lambda,
     forbid=("tlcourse.adapt.dann_lambda",),
+    forgeable=True,
 )

@@ -230,4 +230,5 @@ extract_features = Probe(
     make=_make_extract,
     observe=_observe_extract,
     forbid=("tlcourse.features.extract_features",),
+    forgeable=True,
 )

@@ -66,4 +66,5 @@ linear_cka = Probe(
     make=_make_cka,
     observe=_observe_cka,
     forbid=("tlcourse.features.linear_cka",),
+    forgeable=True,
 )

@@ -131,6 +131,7 @@ knn_predict = Probe(
         "tlcourse.features.knn_predict",
         "tlcourse.features.nearest",
     ),
+    forgeable=True,
 )
 
 

@@ -81,4 +81,5 @@ bug_hunt = Probe(
     observe=_observe_hunt,
     forbid=("tlcourse.features.extract_features", "tlcourse.features.ridge_probe"),
     limits=Limits(seconds=10.0),
+    forgeable=True,
 )

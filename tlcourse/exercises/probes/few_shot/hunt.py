@@ -158,4 +158,5 @@ bug_hunt = Probe(
     observe=_observe,
     forbid=("tlcourse.meta.few_shot_accuracy", "tlcourse.meta.learner_accuracy"),
     limits=Limits(seconds=20.0),
+    forgeable=True,
 )

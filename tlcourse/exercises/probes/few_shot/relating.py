@@ -154,4 +154,5 @@ relation_head = Probe(
     make=_make,
     observe=_observe,
     forbid=("tlcourse.meta.RelationHead", "tlcourse.meta.Relation"),
+    forgeable=True,
 )

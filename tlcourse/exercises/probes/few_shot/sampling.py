@@ -153,4 +153,5 @@ sample_episode = Probe(
         "tlcourse.meta.sample_episodes",
         "tlcourse.meta.EpisodeSampler",
     ),
+    forgeable=True,
 )

@@ -189,4 +189,5 @@ bug_hunt = Probe(
     forbid=("tlcourse.training.fit", "tlcourse.tuning.lp_ft"),
     kind="program",
     limits=Limits(seconds=20.0),  # whoever takes torch.optim loads it first
+    forgeable=True,
 )

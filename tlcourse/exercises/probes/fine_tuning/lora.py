@@ -174,4 +174,5 @@ lora_linear = Probe(
         "peft.get_peft_model",
         "peft.inject_adapter_in_model",
     ),
+    forgeable=True,
 )

@@ -114,4 +114,5 @@ lp_ft = Probe(
     make=_make_lp_ft,
     observe=_observe_lp_ft,
     forbid=("tlcourse.tuning.lp_ft",),
+    forgeable=True,
 )

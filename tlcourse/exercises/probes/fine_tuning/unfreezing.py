@@ -121,4 +121,5 @@ gradual_unfreeze = Probe(
     make=_make_unfreeze,
     observe=_observe_unfreeze,
     forbid=("tlcourse.tuning.gradual_unfreeze",),
+    forgeable=True,
 )

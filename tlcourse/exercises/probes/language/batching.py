@@ -136,4 +136,5 @@ collate = Probe(
     make=_make_collate,
     observe=_observe_collate,
     forbid=("tlcourse.language.collate", "transformers.DataCollatorWithPadding"),
+    forgeable=True,
 )

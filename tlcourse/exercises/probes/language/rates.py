@@ -101,6 +101,7 @@ llrd_groups = Probe(
     make=_make_llrd,
     observe=_observe_llrd,
     forbid=("tlcourse.language.llrd_groups",),
+    forgeable=True,
 )
 
 
@@ -223,4 +224,5 @@ freeze_all_but_head = Probe(
     make=_make_freeze,
     observe=_observe_freeze,
     forbid=("tlcourse.language.freeze_all_but_head", "tlcourse.features.freeze"),
+    forgeable=True,
 )

@@ -94,4 +94,5 @@ triplet_loss = Probe(
         "torch.nn.functional.triplet_margin_loss",
         "torch.nn.functional.triplet_margin_with_distance_loss",
     ),
+    forgeable=True,
 )

@@ -209,4 +209,5 @@ bug_hunt = Probe(
     make=_make_bug_hunt,
     observe=_observe_bug_hunt,
     limits=Limits(seconds=20.0),
+    forgeable=True,
 )

@@ -71,4 +71,5 @@ anil_params = Probe(
     make=_make_anil,
     observe=_observe_anil,
     forbid=FORBID,
+    forgeable=True,
 )

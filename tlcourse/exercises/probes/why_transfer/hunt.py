@@ -160,4 +160,5 @@ bug_hunt = Probe(
     make=make,
     observe=observe,
     kind="property",
+    forgeable=True,
 )

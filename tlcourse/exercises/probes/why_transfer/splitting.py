@@ -102,4 +102,5 @@ kshot_split = Probe(
         "tlcourse.data.Dataset.split",
     ),
     kind="property",
+    forgeable=True,
 )

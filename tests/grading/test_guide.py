@@ -1,0 +1,64 @@
+"""The teacher's guide and the page of threats say what is so."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hostile import ATTACKS, escaping
+from typer.testing import CliRunner
+
+from tlcourse.cli import app
+from tlcourse.grading.records import Status
+
+ROOT = Path(__file__).resolve().parents[2]
+GUIDE = (ROOT / "classroom" / "README.md").read_text(encoding="utf-8")
+THREATS = (ROOT / "docs" / "THREATS.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```bash\n(.*?)```", GUIDE, flags=re.S)
+COMMANDS = [
+    line
+    for block in BLOCKS
+    for line in block.splitlines()
+    if line.startswith("tlcourse ")
+]
+PAGES = {"guide": (GUIDE, ROOT / "classroom"), "threats": (THREATS, ROOT / "docs")}
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_of_the_guide_exist_with_their_options(line):
+    _, command, *words = line.split()
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0, shown.output
+    for option in (word for word in words if word.startswith("-")):
+        assert option in re.sub(r"\x1b\[[0-9;]*m", "", shown.output)
+
+
+def test_every_status_is_explained():
+    for status in get_args(Status):
+        assert f"| {status} |" in GUIDE
+
+
+def test_every_attack_stands_in_the_page_of_threats():
+    attacks = (*ATTACKS, *escaping.attacks({"courses": [], "places": []}))
+    table = THREATS.split("## Prevented")[1].split("## Only noticed")[0]
+    named = set(re.findall(r"`([a-z0-9-]+-[a-z0-9-]+|\w+)`", table))
+    assert {attack.name for attack in attacks} <= named
+
+
+def test_every_test_that_the_page_names_exists():
+    source = "".join(p.read_text() for p in (ROOT / "tests/grading").glob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", THREATS):
+        assert f"def {name}(" in source
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    text, folder = PAGES[page]
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, part = link.partition("#")
+        if not path.startswith("http") and path:
+            assert (folder / path).is_file(), link
+        if part and not path.startswith("http"):
+            target = (folder / path).read_text("utf-8") if path else text
+            titles = re.findall(r"^#+ (.*)$", target, flags=re.M)
+            assert part in {re.sub(r"\W+", "-", t.lower()).strip("-") for t in titles}

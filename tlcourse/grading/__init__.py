@@ -1,0 +1,1 @@
+"""Grade a class: many submissions, fast, safely, into nbgrader's gradebook."""

@@ -1,0 +1,219 @@
+"""Run a notebook cell by cell, and go on in a fresh kernel where a cell ended one.
+
+In the fresh kernel the cells so far run again, without those that ended a kernel or
+ran out of time. A check cell of the kit is not run: there, the kernel keeps a copy of
+itself. When all cells have run and no output is taken any more, the hidden cases are
+sent, and the copies observe the answers on them. Around every other test run canaries
+(:mod:`tlcourse.grading.canaries`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from nbformat import NotebookNode
+
+from tlcourse.grading.canaries import watch
+from tlcourse.grading.checking import Question
+from tlcourse.grading.kernels import Kernel, KernelEnded
+from tlcourse.grading.outputs import Outputs
+from tlcourse.grading.planning import CellRun, Clock, Plan
+from tlcourse.sandbox.limits import Limits
+
+MOST_KERNELS = 10  # in a submission in which every cell ends one, the rest is not run
+OBSERVE_MARGIN = 8.0  # seconds for a check beside those of its probe
+_SKIP = "skip-execution"  # the tag by which nbclient leaves a cell out
+_FORGOTTEN = "The time for the whole submission was up before this cell."
+_TOO_OFTEN = f"Cells ended Python {MOST_KERNELS} times; the rest was not run."
+
+
+class NotebookRun:
+    """One notebook, run once; outputs are put into its cells.
+
+    Args:
+        notebook: changed in place.
+        plan: see :class:`Plan`.
+        begin: makes a kernel that is not started yet.
+        limits: for cells and outputs.
+        clock: of the whole submission.
+    """
+
+    def __init__(
+        self,
+        notebook: NotebookNode,
+        plan: Plan,
+        begin: Callable[[], Kernel],
+        limits: Limits,
+        clock: Clock,
+    ) -> None:
+        """Nothing runs yet."""
+        self.cells, self.plan = notebook.cells, plan
+        codes = (cell for cell in self.cells if cell.cell_type == "code")
+        for number, cell in enumerate(codes, 1):
+            cell.outputs, cell.execution_count = [], number
+        self.runs: dict[int, CellRun] = {}
+        self.left_out: dict[int, str] = {}  # what ended a kernel or ran out of time
+        self._begin, self._limits, self._clock = begin, limits, clock
+        self._kernel: Kernel | None = None
+        self._begun = 0
+        self._kept: dict[int, Question] = {}  # check cells that were reached
+        self._subverted = False
+
+    async def run(self) -> dict[int, CellRun]:
+        """Run all code cells, then observe; what became of each, by index.
+
+        Raises:
+            StartFailed: the grader could not start a kernel.
+        """
+        try:
+            for index in self._code_cells():
+                self.runs[index] = await self._one(index)
+            # What was reached in time is observed, however long the cells took.
+            self._clock = Clock(self._limits.total_seconds)
+            for index in tuple(self._kept):
+                await self._observe(index)
+        finally:
+            await self._drop()
+        return self.runs
+
+    def _code_cells(self, end: int | None = None) -> Iterator[int]:
+        for index, cell in enumerate(self.cells[:end]):
+            skipped = _SKIP in cell.metadata.get("tags", [])
+            if cell.cell_type == "code" and cell.source.strip() and not skipped:
+                yield index
+
+    async def _one(self, index: int) -> CellRun:
+        outputs = Outputs(self._limits.output_bytes)
+        kernel = await self._kernel_before(index)
+        if kernel is None:
+            run = CellRun(
+                "not run", _FORGOTTEN if self._clock.left <= 0 else _TOO_OFTEN
+            )
+            outputs.fail("NotRun", run.why)
+        elif index in self.plan.questions:
+            return await self._keep(kernel, index)
+        else:
+            run = await self._execute(kernel, index, outputs)
+        run.failed, run.values = outputs.failed, tuple(outputs.values)
+        run.cut = outputs.cut
+        self.cells[index].outputs = outputs.nodes()
+        return run
+
+    async def _execute(self, kernel: Kernel, index: int, outputs: Outputs) -> CellRun:
+        source, is_test = self.cells[index].source, index in self.plan.tests
+        seconds = self._seconds()
+        try:
+            if is_test:
+                await self._watch(kernel, source)
+            reply = await kernel.execute(source, seconds, outputs)
+        except KernelEnded as end:
+            await self._drop()
+            self.left_out[index] = end.sentence
+            outputs.fail("KernelEnded", f"This cell {end.sentence}.")
+            status = "late" if end.how == "out of time" else "ended"
+            return CellRun(status, end.sentence, subverted=is_test and self._subverted)
+        if reply.status == "late":
+            self.left_out[index] = f"was stopped after {seconds:.3g} s"
+            outputs.fail("CellTimeoutError", f"Stopped after {seconds:.3g} s.")
+            return CellRun("late", self.left_out[index])
+        if reply.status == "error" and not outputs.failed:
+            said = reply.content
+            outputs.fail(str(said.get("ename"))[:200], str(said.get("evalue"))[:1_000])
+        if is_test:
+            try:
+                await self._watch(kernel, source)
+            except KernelEnded:  # the cell itself is done
+                await self._drop()
+        return CellRun("run", subverted=is_test and self._subverted)
+
+    async def _keep(self, kernel: Kernel, index: int) -> CellRun:
+        """Have the kernel keep a copy of itself as it is now."""
+        question = self.plan.questions[index]
+        try:
+            said = await kernel.request(
+                "prepare", question.preparation(), OBSERVE_MARGIN
+            )
+        except KernelEnded as end:
+            await self._drop()
+            return _ended(end.how)
+        if said.status == "late" or said.content.get("status") != "ok":
+            return _ended(said.content.get("how"))
+        self._kept[index] = question
+        return CellRun("run")
+
+    async def _observe(self, index: int) -> None:
+        """Send the cases of one check cell to the copy that was kept for it."""
+        kernel = await self._kernel_before(len(self.cells))
+        question = self._kept.pop(index, None)
+        if question is None:  # it could not be kept again in a fresh kernel
+            return
+        if kernel is None:
+            self.runs[index] = CellRun("not run", _TOO_OFTEN)
+            return
+        seconds = question.seconds + OBSERVE_MARGIN
+        try:
+            said = await kernel.request("observe", question.content(), seconds)
+        except KernelEnded as end:
+            await self._drop()
+            self.runs[index] = _ended(end.how)
+            return
+        late = said.status == "late"
+        self.runs[index] = (
+            _ended("out of time") if late else CellRun("run", observed=said.content)
+        )
+
+    async def _watch(self, kernel: Kernel, test: str) -> None:
+        """Run canaries, unless one has failed already."""
+        if not self._subverted:
+            seconds = self._seconds()
+            honest = await watch(kernel, test, self.plan.own_names, seconds)
+            self._subverted = not honest
+
+    async def _kernel_before(self, index: int) -> Kernel | None:
+        """A kernel in which the cells before have run; ``None`` if there is no more."""
+        while self._kernel is None and self._clock.left > 0:
+            if self._begun == MOST_KERNELS:
+                return None
+            self._begun += 1
+            self._kernel = self._begin()
+            await self._kernel.start()
+            self._clock.start()
+            await self._replay(index)
+        return self._kernel if self._clock.left > 0 else None
+
+    async def _replay(self, end: int) -> None:
+        """Run the cells before ``end`` again, and keep copies."""
+        for index in self._code_cells(end):
+            if self._kernel is None or self._clock.left <= 0:
+                return
+            if index in self._kept:
+                again = await self._keep(self._kernel, index)
+                if again.observed is not None:
+                    self._kept.pop(index, None)
+                    self.runs[index] = again
+            elif index not in self.left_out and index not in self.plan.questions:
+                await self._again(self._kernel, index)
+
+    async def _again(self, kernel: Kernel, index: int) -> None:
+        try:
+            source = self.cells[index].source
+            reply = await kernel.execute(source, self._seconds(), Outputs(0))
+            if reply.status == "late":
+                self.left_out[index] = "ran longer than is allowed"
+        except KernelEnded as ended:
+            self.left_out[index] = ended.sentence
+            await self._drop()
+
+    def _seconds(self) -> float:
+        return max(0.1, min(self._limits.cell_seconds, self._clock.left))
+
+    async def _drop(self) -> None:
+        kernel, self._kernel = self._kernel, None
+        if kernel is not None:
+            await kernel.stop()
+
+
+def _ended(how: object) -> CellRun:
+    """A check whose answer, or copy of the kernel, came to an end."""
+    said = how if isinstance(how, str) else "no answer"
+    return CellRun("ended", observed={"status": "ended", "how": said})

@@ -1,0 +1,88 @@
+"""The unit of work: one submission in, one result out, on whatever worker."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from tlcourse.grading.checking import seed_for
+from tlcourse.grading.digests import digest
+from tlcourse.grading.paper import Paper
+from tlcourse.grading.planning import Clock
+from tlcourse.grading.records import Assignment, Result, Status, Submission
+from tlcourse.grading.serving import close_servers, kernels
+from tlcourse.sandbox.isolation import NoIsolation
+
+__all__ = ["close_servers", "digest", "grade_submission", "student_seed"]
+
+_WORST: tuple[Status, ...] = ("graded", "stopped", "missing", "unreadable", "error")
+
+
+def student_seed(assignment: Assignment, student: str) -> int:
+    """What decides the hidden cases of one student."""
+    return seed_for(assignment.seed, assignment.per_student, student)
+
+
+def grade_submission(assignment: Assignment, submission: Submission) -> Result:
+    """Grade one submission, whatever is in it.
+
+    A failure of the grader itself gives the status ``error`` and no notebooks, after
+    a second try with new fork servers.
+
+    Raises:
+        NoIsolation: nothing here isolates; nobody can be graded.
+    """
+    begun = time.monotonic()
+    try:
+        result = _graded(assignment, submission)
+    except NoIsolation:
+        raise
+    except Exception:
+        close_servers()
+        result = _second_try(assignment, submission)
+    return result.model_copy(update={"seconds": time.monotonic() - begun})
+
+
+def _second_try(assignment: Assignment, submission: Submission) -> Result:
+    try:
+        return _graded(assignment, submission)
+    except NoIsolation:
+        raise
+    except Exception as error:
+        close_servers()
+        return Result(
+            student=submission.student,
+            assignment=assignment.name,
+            digest=digest(assignment, submission),
+            status="error",
+            message=f"The grader failed ({type(error).__name__}: {error}); nothing was "
+            "graded. It is tried again next time.",
+            notebooks=(),
+            flags=submission.flags,
+            timestamp=submission.timestamp,
+        )
+
+
+def _graded(assignment: Assignment, submission: Submission) -> Result:
+    papers = [Paper(assignment, submission, m) for m in assignment.masters]
+    clock = Clock(assignment.limits.total_seconds)
+    begin = partial(kernels, assignment, _files(assignment, submission))
+    results = tuple(paper.graded(begin, clock) for paper in papers)
+    worst = max(results, key=lambda result: _WORST.index(result.status))
+    flags = (flag for paper in papers for flag in paper.flags)
+    return Result(
+        student=submission.student,
+        assignment=assignment.name,
+        digest=digest(assignment, submission),
+        status=worst.status,
+        message=worst.message,
+        notebooks=results,
+        flags=(*submission.flags, *flags),
+        timestamp=submission.timestamp,
+    )
+
+
+def _files(assignment: Assignment, submission: Submission) -> dict[str, bytes]:
+    """What lies in the working folder: the teacher's files come before a student's."""
+    files = {**submission.files, **assignment.files}
+    return {n: data for n, data in files.items() if not n.endswith(".ipynb")}

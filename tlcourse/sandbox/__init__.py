@@ -1,0 +1,1 @@
+"""Warm, isolated Jupyter kernels: fork them from a server that has torch loaded."""
