@@ -7,6 +7,11 @@ c.CourseDirectory.course_id = "transfer_learning"
 c.CourseDirectory.source_directory = "solutions"
 for room in ("release", "submitted", "autograded", "feedback", "solution"):
     setattr(c.CourseDirectory, f"{room}_directory", f"classroom/{room}")
+c.ZipCollectApp.downloaded_directory = "classroom/downloaded"
 c.CourseDirectory.db_url = "sqlite:///classroom/gradebook.db"
 c.GenerateAssignment.preprocessors = RELEASE
 c.HTMLExporter.sanitize_html = True  # no learner's script runs in formgrader
+# Without this, formgrader would print hidden tests into feedback.
+c.GenerateFeedback.exporter_class = (
+    "tlcourse.grading.feedback.exporter.FeedbackExporter"
+)

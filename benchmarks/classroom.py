@@ -10,6 +10,7 @@ is not as it must be. The same seed makes the same class.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import shutil
@@ -26,7 +27,7 @@ sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests" / "grading")]
 
 from answer_variants import Variants  # noqa: E402
 from hostile import ATTACKS, Attack  # noqa: E402
-from hostile.attack import HEADS, hand_in, packed  # noqa: E402
+from hostile.attack import HEADS, hand_in, hand_in_attack, packed  # noqa: E402
 
 ASSIGNMENT = "hw1"
 EXERCISES = (
@@ -89,20 +90,19 @@ def make_class(
     draw = random.Random(seed)
     variants = Variants(course, assignment)
     attacks = [a for a in ATTACKS if set(HEADS) <= set(variants.exercises)]
+    turns = itertools.cycle(draw.sample(attacks, len(attacks)))
     expected: dict[str, Expected] = {}
     for number in range(students):
         name = f"student-{number:05d}"
         place = course / "classroom" / "submitted" / name / assignment
         if attacks and draw.random() < hostile:
-            attack = attacks[len(expected) % len(attacks)]
-            hand_in(attack, variants.right(), course, place)
+            attack = next(turns)
+            hand_in_attack(attack, variants.right(), course, place)
             expected[name] = _of_attack(attack, variants)
         else:
             kind = draw.choices(list(SHARES), list(SHARES.values()))[0]
             notebook, expected[name] = _honest(kind, variants, draw, name)
-            place.mkdir(parents=True, exist_ok=True)
-            for file, data in packed(notebook).items():
-                (place / file).write_bytes(data)
+            hand_in(packed(notebook), place)
     _keep(course, assignment, expected)
     return expected
 
@@ -111,6 +111,8 @@ def _of_attack(attack: Attack, variants: Variants) -> Expected:
     full = variants.max_points
     if attack.status in ("unreadable", "missing"):
         points = dict.fromkeys(full, 0.0)
+    elif attack.full is None:
+        points = {}
     else:
         names = {name: name.replace(".", "-") for name in HEADS}
         points = {i: full[i] * (name in attack.full) for name, i in names.items()}

@@ -9,26 +9,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from usage import Usage, run
+from usage import Usage, compile_once, run
 
 from classroom import ASSIGNMENT, compare, make_class, make_course
 
 CLASS = 10_000  # the class that costs are extrapolated to
 TARGET_RATIO, TARGET_SPEEDUP = 8, 1.7
-BIN = Path(sys.executable).parent
-ENVIRONMENT = {
-    **os.environ,
-    "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-    "OMP_NUM_THREADS": "1",
-    "TLCOURSE_THREADS": "1",
-}
 
 
 @dataclass(frozen=True)
@@ -62,14 +54,14 @@ def new_course(folder: Path, students: int) -> Path:
     make_course(folder)
     make_class(folder, ASSIGNMENT, students, hostile=0)
     nbgrader = [sys.executable, "-m", "nbgrader"]
-    run([*nbgrader, "generate_assignment", ASSIGNMENT], folder, ENVIRONMENT)
+    run([*nbgrader, "generate_assignment", ASSIGNMENT], folder)
     return folder
 
 
 def stock(folder: Path) -> Usage:
     """What ``nbgrader autograde`` takes."""
     command = [sys.executable, "-m", "nbgrader", "autograde", ASSIGNMENT]
-    return run(command, folder, ENVIRONMENT)
+    return run(command, folder)
 
 
 def ours(folder: Path, workers: int) -> Graded:
@@ -87,7 +79,7 @@ def ours(folder: Path, workers: int) -> Graded:
                 moments.append(Moment(done, cpu, *mib))
 
     command = [sys.executable, "-m", "tlcourse", "grade", ASSIGNMENT]
-    usage = run([*command, "--workers", str(workers)], folder, ENVIRONMENT, look)
+    usage = run([*command, "--workers", str(workers)], folder, look)
     times = sorted(path.stat().st_mtime for path in results.glob("*.json"))
     rate = (len(times) - 1) / (times[-1] - times[0])
     return Graded(usage, rate, moments, list(compare(folder, ASSIGNMENT)))
@@ -146,6 +138,7 @@ def main() -> None:
     parser.add_argument("--students", type=int, default=100)
     parser.add_argument("--stock", type=int, default=8, help="graded by nbgrader too")
     given = parser.parse_args()
+    compile_once()
     with tempfile.TemporaryDirectory(prefix="grading-") as name:
         folder = Path(name)
         beside = stock(new_course(folder / "stock", given.stock))

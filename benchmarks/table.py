@@ -23,6 +23,8 @@ PARTS = {
     "NT-Xent": ("nt_xent.py", "One thread; memory is what the call adds at its peak."),
     "Prototypical episodes": ("episodes.py", "One thread."),
     "MAML": ("maml.py", "One thread; one outer step."),
+    "Warm kernels": ("warm_kernels.py", "The first one starts the server; one thread."),
+    "Grading": ("grading.py", "A generated class of honest submissions, with torch."),
     "Glyphs": ("glyph_rate.py", "One thread, after the base glyphs are rendered."),
 }
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 LOOK_SECONDS = 0.2
+ENVIRONMENT = {
+    **{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "OMP_NUM_THREADS": "1",
+    "TLCOURSE_THREADS": "1",
+}
 _TO_GROUP = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
 
 
@@ -30,10 +37,17 @@ class Usage:
     exact: bool
 
 
+def compile_once() -> None:
+    """Write the byte code that every installation has after its first day."""
+    from tlcourse.sandbox.forkserver import SLOW
+
+    code = "import importlib\nfor name in %r: importlib.import_module(name)" % (SLOW,)
+    subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True)
+
+
 def run(
     command: Sequence[str],
     folder: Path,
-    environment: dict[str, str],
     look: Callable[[int, float], None] = lambda pid, cpu: None,
 ) -> Usage:
     """Run a command to its end.
@@ -47,7 +61,7 @@ def run(
         line = ["/bin/sh", "-c", _TO_GROUP, str(group), *command] if group else command
         before, start = _cpu(group), time.perf_counter()
         process = subprocess.Popen(
-            line, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
+            line, cwd=folder, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT
         )
         while True:
             try:

@@ -14,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from usage import ENVIRONMENT, compile_once
+
 ROOT = Path(__file__).resolve().parents[1]
 ORDINARY = "python3"
 FORMS = {
@@ -58,7 +60,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--chapter", default="*", help="such as 02_losses")
     given = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
+    compile_once()
+    os.environ.clear()
+    os.environ.update(ENVIRONMENT)
     with tempfile.TemporaryDirectory(prefix="kernels-") as folder:
         write_kernelspec(Path(folder, "kernels"))
         os.environ["JUPYTER_PATH"] = folder

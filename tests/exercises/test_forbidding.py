@@ -11,7 +11,7 @@ import pytest
 import torch
 from toys import PROBE, doubled, toy
 
-from tlcourse.exercises import get
+from tlcourse.exercises import escaping, get
 from tlcourse.exercises.escaping import ESCAPES
 from tlcourse.exercises.feedback import Report
 from tlcourse.exercises.forbidding import ForbiddenCall, blames_another, watch
@@ -146,20 +146,16 @@ def test_a_library_may_do_what_a_learner_may_not(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     library = importlib.import_module("library")
-    monkeypatch.setattr("tlcourse.exercises.escaping._PACKAGES", (str(tmp_path),))
+    packages = (*escaping._PACKAGES, str(tmp_path))
+    monkeypatch.setattr(escaping, "_PACKAGES", packages)
     with watch([]):
         library.work()
 
 
 def test_the_end_of_the_watch_is_noticed():
-    end = sys.setprofile  # stands for what cannot be seen: C code
-
-    class Unseen(torch.overrides.TorchFunctionMode):
-        def __torch_function__(self, *_):
-            raise AssertionError
-
+    """C code calls C code unseen; that the watch is gone is seen at its end."""
     with pytest.raises(ForbiddenCall, match="setprofile"), watch([]):
-        functools.partial(map, end)([None]).__next__()
+        next(map(sys.setprofile, [None]))
 
 
 @pytest.mark.parametrize(
@@ -243,3 +239,31 @@ def test_whom_a_refusal_is_about():
     assert not blames_another(probe, probe.forbid[0])
     assert not blames_another(probe, "torch.nn.functional.nll_loss")
     assert not blames_another(probe, None)
+
+
+def endless(x):
+    return endless(x)
+
+
+def test_an_endless_recursion_is_the_answers_own_error():
+    run = observe(toy().probe, endless, PROBE.make(0), guarded=True)
+    assert run.forbidden is None
+    assert {o.raised.type for o in run.observations} == {"RecursionError"}
+
+
+def test_a_recursion_does_not_end_the_watch():
+    def hides(x):
+        if len(x) == 3:  # the first case
+            endless(x)
+        return torch.logsumexp(x, 0)
+
+    def hides_at_once(x):
+        try:
+            endless(x)
+        except RecursionError:
+            return torch.logsumexp(x, 0)
+
+    exercise = toy(forbid=("torch.logsumexp",))
+    for answer in (hides, hides_at_once):
+        run = observe(exercise.probe, answer, PROBE.make(0), guarded=True)
+        assert run.forbidden

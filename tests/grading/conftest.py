@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+_TEXT = ("-E", "UTF8", "--locale=C")
+
 
 class Cluster:
     """A PostgreSQL of its own: a socket in a temporary folder, no network, no fsync."""
@@ -23,7 +25,7 @@ class Cluster:
             self._user = {"user": name, "extra_groups": []}
             shutil.chown(folder, name)
         self._numbers = itertools.count()
-        self._call("initdb", "-A", "trust", "-U", "course", "-E", "UTF8", "--no-sync")
+        self._call("initdb", "-A", "trust", "-U", "course", "--no-sync", *_TEXT)
         self.start()
 
     def _call(self, tool: str, *words: str) -> None:

@@ -1,13 +1,13 @@
 """Small assignments and submissions, made in memory."""
 
 import nbformat
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nbgrader.utils import compute_checksum
 
 from tlcourse.grading.records import Assignment, Master, Submission
 from tlcourse.sandbox.limits import Limits
 
-LIMITS = Limits(cell_seconds=8, total_seconds=60, output_bytes=10_000)
+LIMITS = Limits(cell_seconds=8, total_seconds=60, output_bytes=100_000)
 RIGHT = """\
 def cross_entropy(logits, targets):
     if targets.min() < 0 or targets.max() >= logits.shape[1]:
@@ -48,6 +48,14 @@ def marked(source, grade_id, points=None, solution=False):
 
 def answer(source, name):
     return marked(source, name, solution=True)
+
+
+def essay(name, points):
+    """A cell that a person grades."""
+    marks = marked("", name, points, solution=True).metadata
+    cell = new_markdown_cell("", id=name, metadata=marks)
+    cell.metadata.nbgrader.checksum = compute_checksum(cell)
+    return cell
 
 
 def check_cell(exercise="losses.cross_entropy", name="cross_entropy", points=3):

@@ -19,6 +19,7 @@ from nbgrader.utils import (
 from tlcourse.grading.courses import Course
 from tlcourse.grading.records import Assignment, CellGrade, NotebookResult, Result
 
+ROOT = Path(__file__).resolve().parents[2]
 GUIDE = Path(nbgrader.__file__).parent / "docs" / "source" / "user_guide"
 HEADER = "c.IncludeHeaderFooter.header = 'source/header.ipynb'\n"
 PENALTY = "c.LateSubmissionPlugin.penalty_method = 'zero'\n"
@@ -27,22 +28,41 @@ WRONG = "def squares(n):\n    return [1, 4]"
 LOUD = "import sys\nprint('careful', file=sys.stderr)\n"
 
 
-def make_guide_course(folder: Path) -> Path:
+def make_guide_course(folder: Path, more: str) -> Path:
     """nbgrader's own documentation course: what `nbgrader quickstart` makes."""
     shutil.copytree(GUIDE / "source", folder / "source")
     shutil.rmtree(folder / "source" / "ps1_autotest", ignore_errors=True)
     shutil.copytree(GUIDE / "submitted", folder / "submitted")
     config = "c = get_config()\nc.CourseDirectory.course_id = 'guide'\n"
-    (folder / "nbgrader_config.py").write_text(config + HEADER + PENALTY)
+    (folder / "nbgrader_config.py").write_text(config + HEADER + more)
     return folder
 
 
-def make_small_class(folder: Path, assignment: Assignment) -> None:
+def make_kit_course(folder: Path, more: str) -> Path:
+    """One of this project's chapters as an assignment, under the common name."""
+    shutil.copytree(ROOT / "solutions" / "02_losses", folder / "solutions" / NAME)
+    config = (ROOT / "nbgrader_config.py").read_text()
+    (folder / "nbgrader_config.py").write_text(config + more)
+    (folder / "classroom").mkdir()
+    return folder
+
+
+def make_kit_class(course: Course, assignment: Assignment) -> None:
+    """The stub, and the reference."""
+    (given,) = assignment.masters
+    source = Path(course.root, "solutions", NAME, f"{given.name}.ipynb").read_text()
+    for student, notebook in (("stub", given.notebook), ("reference", source)):
+        place = course.submitted / student / NAME
+        place.mkdir(parents=True)
+        (place / f"{given.name}.ipynb").write_text(notebook)
+
+
+def make_small_class(course: Course, assignment: Assignment) -> None:
     """Submissions of every kind that stock nbgrader does not choke on."""
     given = {m.name: nbformat.reads(m.notebook, 4) for m in assignment.masters}
 
     def hand_in(student: str, without: tuple[str, ...] = (), **sources: str) -> None:
-        place = folder / "submitted" / student / NAME
+        place = course.submitted / student / NAME
         place.mkdir(parents=True)
         for name, notebook in given.items():
             own = copy.deepcopy(notebook)

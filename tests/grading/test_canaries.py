@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tlcourse.grading.canaries import asserting, bound_names, value
+from tlcourse.grading.canaries import asserting, bound_names, turned_round, value
 
 TEST = """\
 import math
@@ -69,3 +69,54 @@ def test_only_a_test_that_ends_in_a_value_gets_a_value_canary():
     assert value("assert f()") is None
     canary = value("f()\n1.5")
     assert repr(eval(canary.source)) == canary.token
+
+
+class Everything:
+    """What a cheat returns."""
+
+    def __eq__(self, other):
+        return True
+
+
+def double(x):
+    return 2 * x
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "assert double(2) == 4",
+        "assert 4 == double(2), 'why'",
+        "np.testing.assert_equal(double(2), 4)",
+        "assert np.allclose(double(2), 4.0)",
+    ],
+)
+def test_a_claim_turned_round_fails_for_a_right_answer(test):
+    space = {"np": np, "double": double}
+    exec(test, space)
+    canary = turned_round(test)
+    with pytest.raises(AssertionError):
+        exec(canary.source, space)
+
+
+def test_a_claim_turned_round_holds_for_what_equals_everything():
+    canary = turned_round("assert double(2) == 4")
+    with pytest.raises(ValueError, match=canary.beyond):
+        exec(canary.source, {"double": lambda x: Everything()})
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "assert stack.pop() == 3",
+        "assert next(items) == 3",
+        "assert double(2) == double(1) + 2",
+        "assert 2 == 2",
+        "assert double(2) != 5",
+        "assert double(2) == True",
+        "assert double(1) == x == 2",
+        "for n in (1, 2): assert double(n) == 2",
+    ],
+)
+def test_what_might_change_something_or_has_no_number_is_not_turned(test):
+    assert turned_round(test) is None

@@ -22,6 +22,7 @@ from small_class import NAME
 
 from tlcourse.sandbox.isolation import NoIsolation, find_isolation
 
+pytestmark = pytest.mark.timeout(900)  # several whole runs each
 RUNS = 51
 PATIENCE = 240  # seconds for a run on a busy computer
 VICTIMS = {
@@ -205,6 +206,7 @@ def test_ctrl_c(course, undisturbed):
         stderr=subprocess.PIPE,
         text=True,
     )
+    wait_until(grader, lambda: victims(grader, "worker"))
     wait_until(grader, lambda: victims(grader, "fork server"))
     alive = family(grader)
     os.killpg(grader.pid, 2)
@@ -219,6 +221,7 @@ def test_ctrl_c(course, undisturbed):
     assert outcome(course) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_database_that_is_locked_for_a_while(course, undisturbed):
     assert finish(start(course, "--students", "eve")) == 0
     grader = start(course)
@@ -262,6 +265,7 @@ def test_a_full_disk(made, tiny_disk, undisturbed):
     assert outcome(course) == undisturbed
 
 
+@pytest.mark.slow  # the gradebook is waited for, a minute long
 def test_a_gradebook_that_cannot_be_written(course, undisturbed):
     assert finish(start(course, "--students", "eve")) == 0
     path = course / "classroom" / "gradebook.db"
@@ -276,14 +280,10 @@ def test_a_gradebook_that_cannot_be_written(course, undisturbed):
 @contextlib.contextmanager
 def read_only(path: Path):
     """Also for root, who may write what others may not: by a mount."""
-    place = str(path.parent)
-    bind = [
-        ["mount", "--bind", place, place],
-        ["mount", "-o", "remount,bind,ro", place],
-    ]
-    if any(subprocess.run(c, capture_output=True).returncode for c in bind):
-        pytest.skip("nothing can be mounted here")
+    for words in ("--bind", path, path), ("-o", "remount,bind,ro", path):
+        if subprocess.run(["mount", *map(str, words)], capture_output=True).returncode:
+            pytest.skip("nothing can be mounted here")
     try:
         yield
     finally:
-        subprocess.run(["umount", "-l", place], check=True)
+        subprocess.run(["umount", "-l", str(path)], check=True)

@@ -1,5 +1,7 @@
 """What is written is what stock nbgrader writes, all of it or nothing of it."""
 
+import itertools
+import os
 import shutil
 import sqlite3
 import threading
@@ -15,6 +17,8 @@ from tlcourse.grading import rows
 from tlcourse.grading.gradebook import Book, BookError, Refused
 from tlcourse.grading.masters import load_assignment, load_course
 
+ON_SQLITE = pytest.mark.parametrize("template", ["sqlite"], indirect=True)
+ON_POSTGRES = pytest.mark.parametrize("template", ["postgres"], indirect=True)
 PENALTY = "c.LateSubmissionPlugin.penalty_method = 'zero'\n"
 
 
@@ -133,18 +137,44 @@ def test_an_error_of_the_grader_is_no_grade(course, book):
         db.find_student("ada")
 
 
+def half_way(monkeypatch, end):
+    """Let the writer come to its end after the first of two notebooks."""
+    notebooks = itertools.count(1)
+
+    def penalty(*_):
+        if next(notebooks) == 2:
+            end()
+
+    monkeypatch.setattr(rows, "_penalty", penalty)
+
+
 def test_a_failure_half_way_leaves_the_old_rows(course, book, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
     book.write(make_result())
     before = dump(course.db_url)
-
-    def fail(db, notebook, own, late):
-        if own.name == "two":
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(rows, "_penalty", fail)
+    half_way(monkeypatch, interrupt)
     with pytest.raises(KeyboardInterrupt):
         book.write(make_result(auto={"squares": 0.0}))
     assert dump(course.db_url) == before
+
+
+def test_a_writer_that_dies_half_way_leaves_the_old_rows(course, book, monkeypatch):
+    changed = make_result(auto={"squares": 0.0})
+    book.write(make_result())
+    before = dump(course.db_url)
+    book.close()  # no connection may be shared with the child
+    if (child := os.fork()) == 0:
+        try:
+            half_way(monkeypatch, lambda: os._exit(7))
+            book.write(changed)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert dump(course.db_url) == before
+    book.write(changed)
+    assert book.has(changed)
 
 
 def test_late_work_is_fined_as_configured(course, book):
@@ -194,9 +224,8 @@ def test_rows_of_cells_that_are_gone_count_no_more(course, book):
     assert dump(course.db_url)["ada", NAME, "one"]["score"] == 2
 
 
+@ON_POSTGRES
 def test_an_id_too_long_for_the_database_is_that_students_trouble(course, book):
-    if course.db_url.startswith("sqlite"):
-        pytest.skip("SQLite keeps ids of any length")
     with pytest.raises(Refused, match="too long"):
         book.write(make_result(student="x" * 129))
     book.write(make_result())
@@ -253,9 +282,8 @@ def test_nbgraders_own_queries_work_on_it(course, book):
 # Trouble
 
 
+@ON_SQLITE
 def test_a_lock_is_waited_for(course):
-    if not course.db_url.startswith("sqlite"):
-        pytest.skip("SQLite locks the whole file")
     locker = sqlite3.connect(course.db_url[10:], check_same_thread=False)
     locker.execute("BEGIN EXCLUSIVE")
     release = threading.Timer(0.2, locker.rollback)
@@ -266,9 +294,8 @@ def test_a_lock_is_waited_for(course):
     release.join()
 
 
+@ON_SQLITE
 def test_patience_ends_with_a_sentence(course):
-    if not course.db_url.startswith("sqlite"):
-        pytest.skip("SQLite locks the whole file")
     locker = sqlite3.connect(course.db_url[10:])
     locker.execute("BEGIN EXCLUSIVE")
     with Book(course.db_url, "small", patience=0.1) as book:
@@ -279,9 +306,8 @@ def test_patience_ends_with_a_sentence(course):
         assert book.has(make_result())
 
 
+@ON_SQLITE
 def test_a_gradebook_that_is_gone_is_not_made_anew(course):
-    if not course.db_url.startswith("sqlite"):
-        pytest.skip("a file")
     with Book(course.db_url, "small", patience=0) as book:
         shutil.move(course.db_url[10:], course.db_url[10:] + ".away")
         with pytest.raises(BookError, match="no file"):
@@ -290,10 +316,9 @@ def test_a_gradebook_that_is_gone_is_not_made_anew(course):
         book.write(make_result())
 
 
+@ON_POSTGRES
 def test_a_server_that_comes_back_gets_everything(course, template):
     cluster = template[1]
-    if cluster is None:
-        pytest.skip("PostgreSQL")
     with Book.of(course) as book:
         book.write(make_result(student="ada"))
         cluster.stop()
@@ -305,10 +330,9 @@ def test_a_server_that_comes_back_gets_everything(course, template):
     assert {key[0] for key in dump(course.db_url)} == {"ada", "bob"}
 
 
+@ON_POSTGRES
 def test_a_server_that_stays_away_is_said_without_its_password(course, template):
     cluster = template[1]
-    if cluster is None:
-        pytest.skip("PostgreSQL")
     url = course.db_url.replace("course@", "course:secret@").replace("pg", "nowhere")
     with Book(url, "small", patience=0) as book, pytest.raises(BookError) as error:
         book.write(make_result())

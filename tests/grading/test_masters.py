@@ -135,7 +135,13 @@ def test_headers_are_found_from_anywhere(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text", ["c = ", "raise SystemExit(3)", "c.CourseDirectory.ignore = 3"]
+    "text",
+    [
+        "c = ",
+        "raise SystemExit(3)",
+        "c.CourseDirectory.ignore = 3",
+        "c.CourseDirectory.db_url = 'gradebook.db'",
+    ],
 )
 def test_a_broken_configuration_is_said(tmp_path, text):
     (tmp_path / "nbgrader_config.py").write_text("c = get_config()\n" + text)

@@ -390,7 +390,7 @@ def test_swapped_grade_ids_of_answers():
 def test_answer_that_stands_in_the_place_of_a_deleted_one():
     notebook = make_submission(double_answer=right("treble", 3))
     remove(notebook, "treble-answer")
-    assert kinds(notebook) == ["missing answer", "swapped answers"]
+    assert kinds(notebook) == ["missing answer", "moved cell", "swapped answers"]
     assert answers(notebook)[1] == right("treble", 3)
 
 

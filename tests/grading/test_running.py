@@ -53,7 +53,7 @@ def honest(begin):
         "%matplotlib inline\nimport matplotlib.pyplot as plt, asyncio, warnings, sys",
         "plt.plot([1, 2])\nplt.show()",
         "warnings.warn('old', DeprecationWarning); print('note', file=sys.stderr)",
-        "from tqdm.auto import tqdm\nfor i in tqdm(range(5)): pass",
+        "from tqdm import tqdm\nfor i in tqdm(range(5)): pass",
         "await asyncio.sleep(0)\n'awaited'",
         "!echo from a shell",
         "name = input('Who? ')",
@@ -129,7 +129,8 @@ def test_a_loop_is_interrupted_and_its_kernel_lives_on(begin):
 
 def test_a_loop_that_ignores_interrupts_is_ended(begin, monkeypatch):
     monkeypatch.setattr(talking, "GRACE_SECONDS", 0.5)
-    stubborn = "x = 2\nwhile True:\n  try:\n    while True: pass\n  except: pass"
+    ignore = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    stubborn = f"x = 2; {ignore}\nwhile True: pass"
     done = run(begin, "x = 1", stubborn, "x", limits=QUICK)
     assert statuses(done) == ["run", "late", "run"]
     assert done.runs[2].values == ("1",)
@@ -150,13 +151,17 @@ def test_every_cell_kills(begin, monkeypatch):
     assert MOST_KERNELS > 3
 
 
-def test_a_kernel_that_is_ended_later_by_a_thread_costs_a_kernel(begin):
-    bomb = (
-        "import threading, os; threading.Timer(0.3, lambda: os._exit(9)).start()\ny = 1"
-    )
-    done = run(begin, bomb, "import time; time.sleep(0.9)", "5")
-    assert statuses(done)[1] == "ended"
-    assert done.runs[2].status in ("run", "ended")
+def test_quit_ends_the_kernel_and_costs_its_cell(begin):
+    done = run(begin, "x = 1", "x = 2; quit()", "x")
+    assert statuses(done) == ["run", "ended", "run"]
+    assert done.runs[2].values == ("1",)
+
+
+def test_an_end_that_comes_later_costs_one_cell(begin):
+    bomb = "import threading, os; threading.Timer(0.01, os._exit, (9,)).start()"
+    done = run(begin, "x = 1", f"{bomb}; x = 2", "import time; time.sleep(0.5)", "x")
+    assert "ended" in (done.runs[1].status, done.runs[2].status)
+    assert done.runs[3].status == "run"
 
 
 def test_a_hundred_megabytes_on_a_line_are_cut(begin):
@@ -261,6 +266,31 @@ def test_canaries_notice(begin, attack):
     done = run(begin, attack, TEST, "assert True", tests=[1, 2])
     assert not done.runs[0].failed, text(done, 0)
     assert [done.runs[i].subverted for i in (1, 2)] == [True, True]
+
+
+DROPS_ITS_OWN = """
+import ast
+class Drop(ast.NodeTransformer):
+    def visit_Assert(self, node):
+        return ast.Pass() if "double" in ast.unparse(node) else node
+get_ipython().ast_transformers.append(Drop())
+def double(x):
+    return 0
+"""
+EQUALS_ALL = """
+class Everything:
+    def __eq__(self, other):
+        return True
+def double(x):
+    return Everything()
+"""
+
+
+@pytest.mark.parametrize("attack", [DROPS_ITS_OWN, EQUALS_ALL], ids=["own", "equal"])
+def test_a_test_turned_round_notices(begin, attack):
+    done = run(begin, attack, "assert double(2) == 4", tests=[1])
+    assert not done.runs[1].failed
+    assert done.runs[1].subverted
 
 
 def test_an_honest_mistake_is_no_subversion(begin):

@@ -18,6 +18,7 @@ SUSPICIOUS = {
         "from sys import _getframe as g",
         "import inspect\ninspect.stack()",
         "import gc",
+        "import traceback\ntraceback.extract_stack()",
         "import cProfile",
     ],
     "inner attribute": [
@@ -55,7 +56,17 @@ SUSPICIOUS = {
         "from urllib.request import urlopen",
     ],
     "system file": ["open('/proc/self/environ')", "p = '/etc/passwd'"],
+    "own comparison": [
+        "class All:\n    def __eq__(self, other): return True",
+        "class All:\n    __eq__ = f",
+        "type('All', (), {'__eq__': f})",
+        "x.__class__ = float",
+        "import pytest\npytest.approx(0, abs=1e9)",
+    ],
     "kernel": [
+        "In[-1]",
+        "exit._ip.user_ns",
+        "x = _ih",
         "get_ipython().ast_transformers.append(x)",
         "from IPython import get_ipython",
         "import IPython\nIPython.core",
@@ -119,6 +130,9 @@ HONEST = [
     "from tqdm import tqdm\nfor i in tqdm(range(3)): print(i)",
     "import warnings\nwarnings.warn('careful')",
     "class Net(torch.nn.Module):\n    def __init__(self):\n        super().__init__()",
+    "label = 'Out'",
+    "for _i in range(3): print(_i)",
+    "class A:\n    def __len__(self): return 1\nprint(A().__class__.__name__)",
     "",
 ]
 NOTEBOOKS = sorted(ROOT.glob("solutions/*/exercises.ipynb"))

@@ -239,7 +239,7 @@ def test_ctrl_c_finishes_nothing_new_and_keeps_what_is_done(course):
             return super().__call__(assignment, submission)
 
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted, match="run the same command again") as stopped:
+    with pytest.raises(Interrupted) as stopped:
         grade(course, Pressed())
     assert stopped.value.number == signal.SIGINT
     assert signal.getsignal(signal.SIGINT) is before
@@ -273,9 +273,11 @@ def test_a_gradebook_that_stays_locked_is_a_sentence(course, monkeypatch):
         lambda course: Book(course.db_url, course.course_id, patience=0.2),
     )
     path = course / "classroom" / "gradebook.db"
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
-        with pytest.raises(Stopped, match="locked.*same command again"):
-            grade(course, Locking())
+    with (
+        contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other,
+        pytest.raises(Stopped, match="locked.*same command again"),
+    ):
+        grade(course, Locking())
     worker = Worker()
     grade(course, worker)
     assert worker.seen == STUDENTS[1:]  # the first one's result was in the journal

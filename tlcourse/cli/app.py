@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tlcourse.cli import authoring, data, kernels, learning, teaching
+from tlcourse.cli import assigning, authoring, data, kernels, learning, teaching
 
 if TYPE_CHECKING:
     from tlcourse.doctor import Finding
@@ -104,7 +104,7 @@ def _show(findings: Iterable[Finding]) -> bool:
 
 for command in (learning.check, learning.hint, learning.progress, learning.reset):
     app.command(rich_help_panel=_LEARN)(command)
-for command in (teaching.assign, teaching.grade, teaching.feedback, teaching.export):
+for command in (assigning.assign, teaching.grade, teaching.feedback, teaching.export):
     app.command(rich_help_panel=_TEACH)(command)
 for command in (authoring.build, authoring.study):
     app.command(rich_help_panel=_MAKE)(command)

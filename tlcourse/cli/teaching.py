@@ -1,11 +1,14 @@
-"""``assign``, ``grade``, ``feedback`` and ``export``: what teachers run."""
+"""``grade``, ``feedback`` and ``export``: what teachers run, term after term."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from tlcourse.cli.assigning import course_root
 
 if TYPE_CHECKING:
     from tlcourse.grading.options import Options, Plan, Summary
@@ -16,81 +19,6 @@ Students = Annotated[
     str | None,
     typer.Option(metavar="A,B|@FILE", help="Only these; @FILE has an id a line."),
 ]
-
-
-def assign(
-    name: Annotated[str | None, typer.Argument(help="The new assignment.")] = None,
-    exercises: Annotated[
-        list[str] | None,
-        typer.Argument(help="Exercises, questions or chapters, in their order."),
-    ] = None,
-    title: Annotated[str | None, typer.Option(help="The notebook's heading.")] = None,
-    per_student: Annotated[
-        bool, typer.Option("--per-student", help="Every student has other cases.")
-    ] = False,
-    seed: Annotated[
-        int | None, typer.Option(help="Decides the hidden cases.", min=1)
-    ] = None,
-    show: Annotated[
-        bool, typer.Option("--list", help="List the exercises there are.")
-    ] = False,
-) -> None:
-    """Make an nbgrader assignment from exercises of the bank.
-
-    Its private seed decides the cases that answers are graded on, so what learners
-    see in their own checks does not give them away.
-
-    Examples:
-
-      tlcourse assign --list
-      tlcourse assign hw1 losses.cross_entropy losses.triplet
-      tlcourse assign hw2 "losses.*" losses-why --per-student
-      nbgrader generate_assignment hw1                          then release it
-    """
-    if show:
-        _list_exercises()
-        return
-    if name is None or not exercises:
-        raise typer.BadParameter(
-            "Give a name and exercises, or --list: tlcourse assign hw1 losses.triplet"
-        )
-    from tlcourse.grading.assigning import assign as make
-
-    made = make(
-        _course_root(),
-        name,
-        exercises,
-        title=title,
-        per_student=per_student,
-        seed=seed,
-    )
-    print(f"wrote {made}")
-    print(f"Next: nbgrader generate_assignment {name}")
-
-
-def _list_exercises() -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from tlcourse.exercises import all_exercises
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in ("exercise", "title", "points", "min", "level", "kind", "forgeable"):
-        right = column in ("points", "min")
-        table.add_column(
-            column,
-            justify="right" if right else "left",
-            no_wrap=column == "exercise",
-        )
-    for exercise in all_exercises():
-        probe = exercise.probe
-        numbers = (f"{probe.points}", f"{probe.minutes}", f"{probe.level}")
-        forgeable = "yes" if probe.forgeable else ""
-        row = (probe.id, probe.title, *numbers, probe.kind, forgeable)
-        table.add_row(*map(Text, row))
-    Console().print(table)
 
 
 def grade(
@@ -162,21 +90,27 @@ def grade(
     if dry_run:
         from tlcourse.grading.session import plan
 
-        _show_plan(plan(_course_root(), assignment, options))
+        _show_plan(plan(course_root(), assignment, options))
     else:
         _grade(assignment, options)
 
 
 def _grade(assignment: str, options: Options) -> None:
     from tlcourse.cli.mistakes import tell
-    from tlcourse.grading import session
-    from tlcourse.grading.stopping import Interrupted
 
     try:
-        summary = session.grade(_course_root(), assignment, options)
-    except Interrupted as stop:
-        tell(stop)
-        raise typer.Exit(128 + stop.number) from None
+        from tlcourse.grading import session
+
+        summary = session.grade(course_root(), assignment, options)
+    except KeyboardInterrupt as stop:  # before the run has begun, too
+        number = getattr(stop, "number", signal.SIGINT)
+        tell(
+            KeyboardInterrupt(
+                f"Stopped by {signal.Signals(number).name}. What was graded is kept: "
+                "run the same command again to go on."
+            )
+        )
+        raise typer.Exit(128 + number) from None
     _show_summary(summary)
     if summary.errors:
         raise typer.Exit(1)
@@ -244,7 +178,7 @@ def feedback(assignment: Assignment, students: Students = None) -> None:
     from tlcourse.grading.masters import load_course
 
     names = None if students is None else _names(students)
-    pages = write_feedback(load_course(_course_root()), assignment, names)
+    pages = write_feedback(load_course(course_root()), assignment, names)
     for page in pages:
         print(f"wrote {page}")
     if not pages:
@@ -275,17 +209,6 @@ def export(
     from tlcourse.grading.masters import load_course
 
     path = path or Path("grades.csv" if to == "csv" else f"grades_{to}.csv")
-    for sentence in write(load_course(_course_root()), assignment, to, path):
+    for sentence in write(load_course(course_root()), assignment, to, path):
         print(sentence)
     print(f"wrote {path}")
-
-
-def _course_root() -> Path:
-    """The nearest folder above with a ``nbgrader_config.py``, else this course's."""
-    from tlcourse.course import root
-
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "nbgrader_config.py").is_file():
-            return folder
-    return root()

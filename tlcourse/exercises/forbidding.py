@@ -32,13 +32,17 @@ class ForbiddenCall(BaseException):
 
 
 @contextlib.contextmanager
-def watch(names: Sequence[str]) -> Iterator[None]:
+def watch(names: Sequence[str]) -> Iterator[Callable[[bool], None]]:
     """Raise :class:`ForbiddenCall` when one of ``names``, or any key, is called.
 
     Python functions are recognised by their code, built-in ones by identity or,
     for methods of a class, by owner and name. A class stands for all its methods.
     What would end the watch is refused, too: see :mod:`tlcourse.exercises.escaping`.
     Threads are watched as well; a forked process ends at what is forbidden.
+
+    Yields a function to call after each case, with whether the case gave values: an
+    endless recursion ends the watch, and it goes on with the next case. One that
+    gave values unwatched is refused.
 
     Raises:
         ValueError: a name does not exist.
@@ -68,18 +72,26 @@ def watch(names: Sequence[str]) -> Iterator[None]:
         if name is not None and (name not in ESCAPES or takes_way_out(name, caller)):
             refuse(name)
 
+    def go_on(gave_values: bool) -> None:
+        if raised:  # it was swallowed by a bare except: report it all the same
+            raise ForbiddenCall(raised[0])
+        if sys.getprofile() is not notice:
+            if gave_values:
+                refuse("sys.setprofile")
+            sys.setprofile(notice)
+
     before, of_threads = sys.getprofile(), threading.getprofile()
     # A lambda, so that nobody gets hold of what the last check expects.
     threading.setprofile(lambda *happening: notice(*happening))
     sys.setprofile(notice)
     try:
         with _watching_torch(known.torch, refuse):
-            yield
+            yield go_on
     finally:
         ended = sys.getprofile() is not notice
         sys.setprofile(before)
         threading.setprofile(of_threads)
-    if raised:  # it was swallowed by a bare except: report it all the same
+    if raised:
         raise ForbiddenCall(raised[0])
     if ended:
         raise ForbiddenCall("sys.setprofile")

@@ -11,7 +11,7 @@ import copy
 import io
 import sysconfig
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -99,10 +99,11 @@ def observe(
     forbidden, late = None, False
     with quiet(printed), same_modes():
         try:
-            with time_limit(probe.limits.seconds), _guard(probe, guarded):
+            with time_limit(probe.limits.seconds), _guard(probe, guarded) as go_on:
                 for index, case in enumerate(cases):
                     reseed(index)
                     observations.append(_observe_case(probe, candidate, case))
+                    go_on(observations[-1].raised is None)
         except OutOfTime:
             late = True
         except ForbiddenCall as call:
@@ -110,8 +111,12 @@ def observe(
     return Run(tuple(observations), shorten(printed.getvalue()), forbidden, late)
 
 
-def _guard(probe: Probe, guarded: bool) -> contextlib.AbstractContextManager[None]:
-    return watch(probe.forbid) if guarded else contextlib.nullcontext()
+def _guard(
+    probe: Probe, guarded: bool
+) -> contextlib.AbstractContextManager[Callable[[bool], None]]:
+    if guarded:
+        return watch(probe.forbid)
+    return contextlib.nullcontext(lambda gave_values: None)
 
 
 def _observe_case(probe: Probe, candidate: Any, case: Case) -> Observation:

@@ -14,6 +14,7 @@ prevent.
 from __future__ import annotations
 
 import ast
+import copy
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ _RAISING = {
     "assert_equal": "{f}({a}, {b}, err_msg='{token}')",
     "assert_close": "{f}({a}, {b}, msg='{token}')",
 }
+_LIBRARIES = {"np": "numpy", "numpy": "numpy", "torch": "torch", "math": "math"}
 # A value must arrive without being remembered as `_` or in `Out`.
 _FORGET = "get_ipython().displayhook.cache_size = 0"
 _REMEMBER = "get_ipython().displayhook.cache_size = get_ipython().cache_size"
@@ -70,29 +72,44 @@ class Canary:
     Args:
         source: the cell.
         token: what its AssertionError must say, or the value it must give.
-        strict: whether any other error is a bad sign, too. A helper may rightly be
-            missing, or be something else in the learner's notebook.
+        beyond: what an error says that is raised behind a claim; any other error than
+            these two says nothing, as a helper may rightly be missing, or be something
+            else in the learner's notebook. Empty where any other is a bad sign.
     """
 
     source: str
     token: str
-    strict: bool = True
+    beyond: str = ""
 
 
 async def watch(
-    kernel: Kernel, test: str, own_names: frozenset[str], seconds: float
+    kernel: Kernel,
+    test: str,
+    own_names: frozenset[str],
+    seconds: float,
+    *,
+    passed: bool = False,
 ) -> bool:
     """Run canaries for a test; whether all did what they must.
+
+    Args:
+        kernel: where the test runs.
+        test: its source.
+        own_names: see :func:`asserting`.
+        seconds: for each canary.
+        passed: the test has run and passed, so it can be turned into a wrong claim.
 
     Raises:
         KernelEnded: the kernel is gone.
     """
-    for canary in asserting(test, own_names):
+    turned = [turned_round(test)] if passed else []
+    for canary in (*asserting(test, own_names), *filter(None, turned)):
         reply = await kernel.execute(canary.source, seconds, Outputs(0), silent=True)
-        said = reply.content
-        token_came = canary.token in str(said.get("evalue"))
-        right = said.get("ename") == "AssertionError" and token_came
-        if reply.status == "ok" or (canary.strict and not right):
+        said = str(reply.content.get("evalue"))
+        asserted = reply.content.get("ename") == "AssertionError"
+        right = asserted and canary.token in said
+        wrong = canary.beyond in said if canary.beyond else not right
+        if reply.status == "ok" or wrong:
             return False
     valuing = value(test)
     if valuing is None:
@@ -129,15 +146,69 @@ def asserting(test: str, own_names: frozenset[str]) -> list[Canary]:
         elif short in _RAISING:
             raising.append(_RAISING[short].format(token="{token}", **filled))
     if claims:
-        token = _token()
         claim = " or ".join(dict.fromkeys(claims))
-        source = f"{imports}assert {claim}, '{token}'\n{test}"
-        found.append(Canary(source, token, strict=False))
+        found.append(_claiming(f"{imports}assert {claim}, '{{token}}'", test))
     for call in dict.fromkeys(raising):
-        token = _token()
-        source = f"{imports}{call.replace('{token}', token)}\n{test}"
-        found.append(Canary(source, token, strict=False))
+        found.append(_claiming(f"{imports}{call}", test))
     return found
+
+
+def _claiming(claim: str, test: str) -> Canary:
+    """A claim that must fail before what stands behind it is reached."""
+    token, beyond = _token(), _token()
+    claim = claim.replace("{token}", token)
+    return Canary(f"{claim}\nraise ValueError('{beyond}')\n{test}", token, beyond)
+
+
+def turned_round(test: str) -> Canary | None:
+    """One claim of a test that passed, with another number: now it must fail.
+
+    It does not in a kernel that drops just the test's own asserts, nor for an answer
+    that equals everything. Only plain calls are repeated: they change nothing.
+    """
+    body, imports = _parsed(test)
+    claims = []
+    for node in body:
+        if isinstance(node, ast.Assert) and (claim := _with_another(node.test)):
+            claims.append(f"assert {claim}, '{{token}}'")
+        elif isinstance(node, ast.Expr) and (claim := _with_another(node.value)):
+            claims.append(claim)
+    return _claiming(f"{imports}{secrets.choice(claims)}", test) if claims else None
+
+
+def _with_another(claim: ast.expr) -> str:
+    """The claim with another number on one side; empty if it has no such form."""
+    claim = copy.deepcopy(claim)
+    if isinstance(claim, ast.Compare) and isinstance(claim.ops[0], ast.Eq):
+        if len(claim.ops) > 1:
+            return ""
+        sides = [claim.left, claim.comparators[0]]
+    elif isinstance(claim, ast.Call) and len(claim.args) > 1:
+        if _dotted(claim.func).rpartition(".")[2] not in {*_RAISING, "allclose"}:
+            return ""
+        sides = claim.args[:2]
+    else:
+        return ""
+    numbers = [side for side in sides if _is_number(side)]
+    others = [side for side in sides if not _is_number(side)]
+    if len(numbers) != 1 or not _only_plain_calls(others[0]):
+        return ""
+    numbers[0].value = 1_000 + secrets.randbelow(10**7) / 1_000
+    return ast.unparse(claim)
+
+
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float)
+
+
+def _only_plain_calls(node: ast.expr) -> bool:
+    """Whether it calls functions by name, and no methods: those may change things."""
+    calls = [inner.func for inner in ast.walk(node) if isinstance(inner, ast.Call)]
+    plain = (
+        isinstance(func, ast.Name) or _dotted(func).split(".")[0] in _LIBRARIES
+        for func in calls
+    )
+    return bool(calls) and all(plain) and "next(" not in ast.unparse(node)
 
 
 def value(test: str) -> Canary | None:
@@ -184,7 +255,7 @@ def _helpers(
         if not name or name in seen or first in own_names:
             continue
         seen.add(name)
-        library = {"np": "numpy", "numpy": "numpy", "torch": "torch"}.get(first, "")
+        library = _LIBRARIES.get(first, "")
         yield name, library
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from tlcourse.exercises.judging import verdict
 from tlcourse.exercises.observing import Run
 from tlcourse.exercises.spec import Case, Exercise
 from tlcourse.grading.concealing import without_cases
+from tlcourse.grading.kernels import KernelEnded
 
 
 class UnusableCheck(ValueError):
@@ -140,6 +141,29 @@ def _is_known(exercise_id: object) -> bool:
         return False
 
 
+def run_of(
+    question: Question, said: Mapping[str, Any] | None, why: str
+) -> Run | Report:
+    """What was observed, or the report that says why nothing was.
+
+    Args:
+        question: what was asked.
+        said: the kernel's answer, or how the copy it kept came to its end.
+        why: where there is no answer.
+
+    Raises:
+        wire.WireError: what was observed is no run.
+    """
+    if said is None:
+        return _report(question, "not run", why)
+    text, how = said.get("run"), said.get("how")
+    if said.get("status") == "ok" and isinstance(text, str):
+        return wire.decode_run(text, question.cases)
+    if how == "out of time":
+        return out_of_time(question)
+    return crashed(question, f"Your answer {KernelEnded(str(how)[:80]).sentence}.")
+
+
 def judged(question: Question, run: Run, sources: str) -> Report:
     """The report on a run that came back from a kernel.
 
@@ -159,14 +183,9 @@ def crashed(question: Question, sentence: str) -> Report:
     return _report(question, "crashed", sentence)
 
 
-def missing(question: Question, sentence: str) -> Report:
+def missing(question: Question, status: str, sentence: str) -> Report:
     """The report where the name that is checked does not exist."""
-    return _report(question, "failed", sentence)
-
-
-def not_run(question: Question, sentence: str) -> Report:
-    """The report where the notebook did not come as far."""
-    return _report(question, "not run", sentence)
+    return _report(question, status, sentence)
 
 
 def out_of_time(question: Question) -> Report:

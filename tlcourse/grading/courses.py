@@ -59,7 +59,8 @@ def load_course(root: str | Path) -> Course:
             f"There is no nbgrader_config.py in {root}. "
             "Run this in the course folder, or make one with `nbgrader quickstart`."
         )
-    app = NbGrader(log_level=logging.ERROR, load_cwd_config=False)
+    app = NbGrader(log_level=logging.ERROR)
+    app.load_cwd_config = False  # the one in the root is loaded anyway
     app.raise_config_file_errors = True
     app.log.handlers = [logging.NullHandler()]  # errors are raised, not printed
     try:
@@ -67,6 +68,7 @@ def load_course(root: str | Path) -> Course:
             app.initialize(argv=[], root=str(root))
             own = {} if "root" in app.config.CourseDirectory else {"root": str(root)}
             app.coursedir = course = Course(parent=app, **own)
+            course.db_url = _absolute(course.db_url, course.root)
     except (Exception, SystemExit) as error:  # a config file may do anything
         raise CourseError(
             f"nbgrader_config.py in {root} does not load: {error!r}. "
@@ -77,7 +79,6 @@ def load_course(root: str | Path) -> Course:
             "A gradebook that is not SQLite needs a course id: set "
             "c.CourseDirectory.course_id in nbgrader_config.py."
         )
-    course.db_url = _absolute(course.db_url, course.root)
     return course
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterator, Sequence
 
 from nbformat import NotebookNode
@@ -16,19 +18,30 @@ def number(cells: Sequence[NotebookNode], index: int) -> int:
     return sum(cell.cell_type == "code" for cell in cells[: index + 1])
 
 
-def why_missing(run: NotebookRun, index: int) -> str:
-    """Why the name that a check cell asks for does not exist."""
+def why_missing(run: NotebookRun, index: int) -> tuple[str, str]:
+    """Why the name that a check cell asks for does not exist: status and sentence."""
     name = run.plan.questions[index].check.name
     for earlier, cell in enumerate(run.cells[:index]):
-        if cell.cell_type != "code" or name not in bound_names([cell.source]):
+        if cell.cell_type != "code" or not _binds(cell.source, name):
             continue
         which = f"Your code cell {number(run.cells, earlier)}"
         ran = run.runs.get(earlier)
         if earlier in run.left_out:
-            return f"{which} {run.left_out[earlier]}, so there is no `{name}`."
+            status = "out of time" if ran and ran.status == "late" else "crashed"
+            return status, f"{which} {run.left_out[earlier]}, so there is no `{name}`."
         if ran is not None and ran.failed:
-            return f"{which} raised an error, so there is no `{name}`."
-    return f"There is no `{name}` in your notebook; write it under this name."
+            return "failed", f"{which} raised an error, so there is no `{name}`."
+    said = f"There is no `{name}` in your notebook; write it under this name."
+    return "failed", said
+
+
+def _binds(source: str, name: str) -> bool:
+    """Whether a cell gives a name its meaning; by its looks if it is no Python."""
+    try:
+        ast.parse(source)
+    except SyntaxError:
+        return bool(re.search(rf"\b(def|class)\s+{name}\b|\b{name}\s*=", source))
+    return name in bound_names([source])
 
 
 def how_it_stopped(run: NotebookRun, notebook: str) -> str:

@@ -33,16 +33,20 @@ _SENTENCES = {
     "disk": "wrote more to disk than is allowed",
     "out of time": "ran longer than is allowed and could not be interrupted",
     "output": "printed more than is allowed",
+    "quit": "quit Python",
 }
 
 
 class KernelEnded(Exception):
-    """The kernel is gone: ``how`` is "memory", "exit 3", "signal 11", "out of time"."""
+    """The kernel is gone: ``how`` is "memory", "exit 3", "signal 11", "out of time".
 
-    def __init__(self, how: str) -> None:
+    ``started`` says whether the kernel had begun with what it was asked.
+    """
+
+    def __init__(self, how: str, started: bool = True) -> None:
         """Keep how it ended."""
         super().__init__(how)
-        self.how = how
+        self.how, self.started = how, started
 
     @property
     def sentence(self) -> str:
@@ -75,7 +79,7 @@ class Kernel:
         self._manager, self._folder = manager, folder
         self._client: AsyncKernelClient | None = None
         self._end: asyncio.Future[Any] | None = None
-        self._torn = False
+        self._torn = self._started = False
 
     async def start(self) -> None:
         """Start, and wait until both channels carry messages.
@@ -125,6 +129,8 @@ class Kernel:
             "stop_on_error": False,
         }
         reply = await self.request("execute", content, seconds, outputs)
+        if _asks_to_quit(reply.content):
+            raise KernelEnded("quit")
         if reply.status != "late" and reply.content.get("status") != "ok":
             return Reply("error", reply.content)
         return reply
@@ -146,6 +152,7 @@ class Kernel:
         if self._torn:
             connect_outputs(self._client)
             await self._race(self._until_ready(), START_SECONDS)
+        self._started = False
         message = self._client.session.msg(f"{kind}_request", content)
         self._client.shell_channel.send(message)
         exchange = asyncio.ensure_future(self._exchange(message["msg_id"], outputs))
@@ -173,7 +180,7 @@ class Kernel:
             return task.result()
         if self._end.done():
             how = getattr(self._manager.provisioner, "ending", "") or "killed"
-            raise KernelEnded(how)
+            raise KernelEnded(how, self._started)
         raise TimeoutError
 
     async def _exchange(
@@ -200,6 +207,7 @@ class Kernel:
                     raise KernelEnded("output")
                 if message.parent != asked:
                     continue
+                self._started = True
                 if socket is shell:
                     if message.kind.endswith("_reply") and reply is None:
                         reply = message.content
@@ -219,3 +227,10 @@ class Kernel:
             self._torn = False
             asked = self._client.kernel_info()
             await self._exchange(asked, Outputs(0), patience=0.2)
+
+
+def _asks_to_quit(content: Mapping[str, Any]) -> bool:
+    """Whether a cell called ``quit()``: the kernel then ends soon after its reply."""
+    payload = content.get("payload")
+    parts = payload if isinstance(payload, list) else []
+    return any(isinstance(p, dict) and p.get("source") == "ask_exit" for p in parts)

@@ -10,6 +10,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbgrader.utils import is_grade, is_locked, is_solution, is_task
 
+from tlcourse.grading.naming import printable
 from tlcourse.grading.notebooks import unused_id
 from tlcourse.grading.pairing import Pairing, grade_id, is_marked
 from tlcourse.grading.records import Flag
@@ -161,7 +162,8 @@ def _oddities(pairing: Pairing) -> dict[str, list[str]]:
     known = pairing.known()
     for j, cell in enumerate(pairing.given):
         if j not in known and is_marked(cell):
-            odd["forged metadata"].append(grade_id(cell)[:50] or f"cell {j + 1}")
+            named = printable(grade_id(cell)[:50]) if grade_id(cell) else ""
+            odd["forged metadata"].append(named or f"cell {j + 1}")
     if pairing.is_moved():
         odd["moved cell"] = []
     return odd

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import nbformat
@@ -16,6 +16,7 @@ _MAX_PARTS = 1_000_000  # lists and dicts: each takes some 60 bytes when parsed
 _MAX_VALUES = 5_000_000
 _MAX_CELLS = 10_000
 _MAX_TEXT = 1_000_000  # characters of one cell
+_MAX_MARKS = 50  # nbgrader writes nine
 _LONGEST_NUMBER = 25
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _PICTURE = re.compile(r"image/(png|jpeg|gif|webp|bmp)")  # an SVG may hold a script
@@ -181,7 +182,7 @@ def _is_tag(tag: Any) -> bool:
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     """Only texts, truth values and finite numbers; nothing nested."""
     plain = {}
-    for key, value in values.items():
+    for key, value in islice(values.items(), _MAX_MARKS):
         if isinstance(value, str):
             plain[_mended(key)] = _mended(value)
         elif isinstance(value, bool | int | float) and math.isfinite(value):

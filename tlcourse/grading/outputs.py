@@ -59,7 +59,7 @@ class Outputs:
 
     def fail(self, name: str, sentence: str) -> None:
         """Add an error of our own, as nbgrader does for a cell that ran too long."""
-        self.failed = True
+        self.failed, name, sentence = True, _text(name), _text(sentence)
         lines = [f"\x1b[0;31m{name}\x1b[0m: {sentence}"]
         self._nodes.append(
             new_output("error", ename=name, evalue=sentence, traceback=lines)

@@ -12,14 +12,14 @@ import nbformat
 from nbformat import NotebookNode
 from nbgrader.utils import compute_checksum, is_grade, is_locked, is_solution, is_task
 
-from tlcourse.exercises import judge, wire
+from tlcourse.exercises import PUBLIC_SEED, judge, wire
 from tlcourse.exercises.feedback import Report
 from tlcourse.exercises.forbidding import blames_another
 from tlcourse.exercises.observing import Run
 from tlcourse.grading import canaries, checking
 from tlcourse.grading.checking import Question, check_cells, seed_for
 from tlcourse.grading.explaining import flags_of, how_it_stopped, number, why_missing
-from tlcourse.grading.kernels import Kernel, KernelEnded
+from tlcourse.grading.kernels import Kernel
 from tlcourse.grading.matching import merge
 from tlcourse.grading.notebooks import Unreadable, read_notebook
 from tlcourse.grading.planning import CellRun, Clock, Plan
@@ -62,7 +62,7 @@ class Paper:
         self.name, self.flags = source.name, list[Flag]()
         self.master = nbformat.reads(source.notebook, as_version=4)
         self._corrected = assignment.rule == "corrected"
-        self.checks = check_cells(self.master) if self._corrected else {}
+        self.checks = check_cells(self.master)
         self._status: Status = "graded"
         self._message = ""
         self.merged = self._merge()
@@ -125,7 +125,7 @@ class Paper:
             message=message,
             grades=tuple(grades),
             no_response=tuple(self._unanswered()),
-            notebook=nbformat.writes(self.merged),
+            notebook=nbformat.writes(self.merged).encode("utf-8", "replace").decode(),
         )
 
     @property
@@ -148,17 +148,23 @@ class Paper:
             if is_solution(cell) and marks.get("checksum") == compute_checksum(cell):
                 yield marks.grade_id
 
-    def _plan(self) -> Plan:
+    @property
+    def _seed(self) -> int:
+        """Stock nbgrader runs ``check`` itself, which knows the published cases."""
         if not self._corrected:
-            return Plan()
-        seed = seed_for(
-            self.assignment.seed, self.assignment.per_student, self.submission.student
-        )
+            return PUBLIC_SEED
+        shared = self.assignment.seed, self.assignment.per_student
+        return seed_for(*shared, self.submission.student)
+
+    def _plan(self) -> Plan:
         seconds = self.assignment.limits.cell_seconds
         questions = {
-            self._places[name]: Question.of(check, seed, seconds)
+            self._places[name]: Question.of(check, self._seed, seconds)
             for name, check in self.checks.items()
+            if name in self._places
         }
+        if not self._corrected:
+            return Plan(questions)
         tests = frozenset(
             index
             for index in self._places.values()
@@ -171,8 +177,10 @@ class Paper:
         self, run: NotebookRun, kernels: Kernels, name: str, most: float
     ) -> CellGrade:
         index = self._places.get(name)
-        if index is None:  # deleted, by the stock rule
-            return CellGrade(grade_id=name, max_points=most, auto=0.0, status="not run")
+        if index is None:  # deleted: by the stock rule a person grades it
+            return CellGrade(
+                grade_id=name, max_points=most, auto=None, status="not run"
+            )
         cell = self.merged.cells[index]
         if index in run.plan.questions:
             report = self._report(run, kernels, index)
@@ -201,16 +209,16 @@ class Paper:
         """The verdict on one check cell."""
         question, ran = run.plan.questions[index], run.runs.get(index, CellRun())
         try:
-            seen = _run_of(question, ran)
+            seen = checking.run_of(question, ran.observed, ran.why)
             if isinstance(seen, Run) and blames_another(
                 question.exercise.probe, seen.forbidden
             ):
                 ran = self._once_more(run, kernels, index)
-                seen = _run_of(question, ran)
+                seen = checking.run_of(question, ran.observed, ran.why)
             if isinstance(seen, Report):
                 return seen
             if checking.is_missing(seen):
-                return checking.missing(question, why_missing(run, index))
+                return checking.missing(question, *why_missing(run, index))
             own = "\n".join(c.source for c in self.merged.cells)
             return checking.judged(question, seen, own)
         except Exception as error:
@@ -236,19 +244,3 @@ class Paper:
             again = NotebookRun(notebook, Plan({index: question}), begin, limits, clock)
             asyncio.run(again.run())
         return again.runs.get(index, CellRun())
-
-
-def _run_of(question: Question, ran: CellRun) -> Run | Report:
-    """What was observed, or the report that says why nothing was."""
-    said = ran.observed
-    if said is None:
-        return checking.not_run(question, ran.why)
-    text = said.get("run")
-    if said.get("status") == "ok" and isinstance(text, str):
-        return wire.decode_run(text, question.cases)
-    how = said.get("how")
-    if how == "out of time":
-        return checking.out_of_time(question)
-    return checking.crashed(
-        question, f"Your answer {KernelEnded(str(how)[:80]).sentence}."
-    )

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from tlcourse.grading.checking import Question
 
+Status = Literal["run", "late", "ended", "not run"]
+
 
 class Clock:
     """The time of a whole submission; it starts with its first kernel."""
@@ -42,7 +44,7 @@ class CellRun:
         subverted: a canary did not do what it must, here or before.
     """
 
-    status: Literal["run", "late", "ended", "not run"] = "not run"
+    status: Status = "not run"
     why: str = ""
     failed: bool = False
     values: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ sent, and the copies observe the answers on them. Around every other test run ca
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 from nbformat import NotebookNode
@@ -17,13 +18,13 @@ from tlcourse.grading.canaries import watch
 from tlcourse.grading.checking import Question
 from tlcourse.grading.kernels import Kernel, KernelEnded
 from tlcourse.grading.outputs import Outputs
-from tlcourse.grading.planning import CellRun, Clock, Plan
+from tlcourse.grading.planning import CellRun, Clock, Plan, Status
 from tlcourse.sandbox.limits import Limits
 
 MOST_KERNELS = 10  # in a submission in which every cell ends one, the rest is not run
 OBSERVE_MARGIN = 8.0  # seconds for a check beside those of its probe
 _SKIP = "skip-execution"  # the tag by which nbclient leaves a cell out
-_FORGOTTEN = "The time for the whole submission was up before this cell."
+_LATE = "The time for the whole submission was up before this cell."
 _TOO_OFTEN = f"Cells ended Python {MOST_KERNELS} times; the rest was not run."
 
 
@@ -57,6 +58,7 @@ class NotebookRun:
         self._kernel: Kernel | None = None
         self._begun = 0
         self._kept: dict[int, Question] = {}  # check cells that were reached
+        self._last: int | None = None  # the cell that the kernel ran last
         self._subverted = False
 
     async def run(self) -> dict[int, CellRun]:
@@ -69,7 +71,7 @@ class NotebookRun:
             for index in self._code_cells():
                 self.runs[index] = await self._one(index)
             # What was reached in time is observed, however long the cells took.
-            self._clock = Clock(self._limits.total_seconds)
+            self._clock, self._begun = Clock(self._limits.total_seconds), 0
             for index in tuple(self._kept):
                 await self._observe(index)
         finally:
@@ -83,48 +85,76 @@ class NotebookRun:
                 yield index
 
     async def _one(self, index: int) -> CellRun:
-        outputs = Outputs(self._limits.output_bytes)
-        kernel = await self._kernel_before(index)
-        if kernel is None:
-            run = CellRun(
-                "not run", _FORGOTTEN if self._clock.left <= 0 else _TOO_OFTEN
-            )
-            outputs.fail("NotRun", run.why)
-        elif index in self.plan.questions:
-            return await self._keep(kernel, index)
-        else:
-            run = await self._execute(kernel, index, outputs)
-        run.failed, run.values = outputs.failed, tuple(outputs.values)
-        run.cut = outputs.cut
-        self.cells[index].outputs = outputs.nodes()
-        return run
+        while True:
+            kernel = await self._kernel_before(index)
+            if kernel is None:
+                time_up = self._clock.left <= 0
+                return self._failed(index, "not run", _LATE if time_up else _TOO_OFTEN)
+            try:
+                if index in self.plan.questions:
+                    return await self._keep(kernel, index)
+                return await self._execute(kernel, index)
+            except KernelEnded as end:  # before it began with this cell
+                await self._drop()
+                if self._last is None:
+                    return self._failed(index, "ended", end.sentence)
+                last = self._last
+                self.left_out[last] = end.sentence
+                self.runs[last] = self._failed(last, "ended", end.sentence)
 
-    async def _execute(self, kernel: Kernel, index: int, outputs: Outputs) -> CellRun:
+    def _failed(self, index: int, status: Status, why: str) -> CellRun:
+        """What became of a cell that has no outputs of its own, or none that count."""
+        outputs = Outputs(0)
+        outputs.fail("NotRun" if status == "not run" else "KernelEnded", why)
+        self.cells[index].outputs += outputs.nodes()
+        return CellRun(status, why, failed=True)
+
+    async def _execute(self, kernel: Kernel, index: int) -> CellRun:
+        """Run a cell, with canaries around a test.
+
+        Raises:
+            KernelEnded: the kernel was gone before it began with the cell.
+        """
+        outputs = Outputs(self._limits.output_bytes)
         source, is_test = self.cells[index].source, index in self.plan.tests
         seconds = self._seconds()
+        run = CellRun("run")
         try:
             if is_test:
                 await self._watch(kernel, source)
+            self._last = index
             reply = await kernel.execute(source, seconds, outputs)
+            if reply.status == "late":
+                run = CellRun("late", f"was stopped after {seconds:.3g} s")
+                outputs.fail("CellTimeoutError", f"This cell {run.why}.")
+            elif reply.status == "error" and not outputs.failed:
+                said = (
+                    str(reply.content.get(key))[:500] for key in ("ename", "evalue")
+                )
+                outputs.fail(*said)
         except KernelEnded as end:
+            if not end.started:
+                raise
             await self._drop()
-            self.left_out[index] = end.sentence
+            late = end.how == "out of time"
+            run = CellRun("late" if late else "ended", end.sentence)
             outputs.fail("KernelEnded", f"This cell {end.sentence}.")
-            status = "late" if end.how == "out of time" else "ended"
-            return CellRun(status, end.sentence, subverted=is_test and self._subverted)
-        if reply.status == "late":
-            self.left_out[index] = f"was stopped after {seconds:.3g} s"
-            outputs.fail("CellTimeoutError", f"Stopped after {seconds:.3g} s.")
-            return CellRun("late", self.left_out[index])
-        if reply.status == "error" and not outputs.failed:
-            said = reply.content
-            outputs.fail(str(said.get("ename"))[:200], str(said.get("evalue"))[:1_000])
-        if is_test:
-            try:
-                await self._watch(kernel, source)
-            except KernelEnded:  # the cell itself is done
-                await self._drop()
-        return CellRun("run", subverted=is_test and self._subverted)
+        if run.status != "run":
+            self.left_out[index] = run.why
+        elif is_test:
+            with contextlib.suppress(KernelEnded):  # the next cell will notice
+                await self._watch(kernel, source, not outputs.failed)
+        run.failed, run.values = outputs.failed, tuple(outputs.values)
+        run.cut, run.subverted = outputs.cut, is_test and self._subverted
+        self._show(index, outputs)
+        return run
+
+    def _show(self, index: int, outputs: Outputs) -> None:
+        cell = self.cells[index]
+        cell.outputs = outputs.nodes()
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = cell.execution_count
 
     async def _keep(self, kernel: Kernel, index: int) -> CellRun:
         """Have the kernel keep a copy of itself as it is now."""
@@ -162,11 +192,11 @@ class NotebookRun:
             _ended("out of time") if late else CellRun("run", observed=said.content)
         )
 
-    async def _watch(self, kernel: Kernel, test: str) -> None:
+    async def _watch(self, kernel: Kernel, test: str, passed: bool = False) -> None:
         """Run canaries, unless one has failed already."""
         if not self._subverted:
-            seconds = self._seconds()
-            honest = await watch(kernel, test, self.plan.own_names, seconds)
+            names, seconds = self.plan.own_names, self._seconds()
+            honest = await watch(kernel, test, names, seconds, passed=passed)
             self._subverted = not honest
 
     async def _kernel_before(self, index: int) -> Kernel | None:
@@ -178,6 +208,7 @@ class NotebookRun:
             self._kernel = self._begin()
             await self._kernel.start()
             self._clock.start()
+            self._last = None
             await self._replay(index)
         return self._kernel if self._clock.left > 0 else None
 
@@ -186,23 +217,25 @@ class NotebookRun:
         for index in self._code_cells(end):
             if self._kernel is None or self._clock.left <= 0:
                 return
-            if index in self._kept:
-                again = await self._keep(self._kernel, index)
-                if again.observed is not None:
-                    self._kept.pop(index, None)
-                    self.runs[index] = again
-            elif index not in self.left_out and index not in self.plan.questions:
+            try:
                 await self._again(self._kernel, index)
+            except KernelEnded as end:
+                culprit = index if end.started else self._last
+                self.left_out[index if culprit is None else culprit] = end.sentence
+                await self._drop()
 
     async def _again(self, kernel: Kernel, index: int) -> None:
-        try:
+        if index in self._kept:
+            again = await self._keep(kernel, index)
+            if again.observed is not None:
+                self._kept.pop(index, None)
+                self.runs[index] = again
+        elif index not in self.left_out and index not in self.plan.questions:
+            self._last = index
             source = self.cells[index].source
             reply = await kernel.execute(source, self._seconds(), Outputs(0))
             if reply.status == "late":
                 self.left_out[index] = "ran longer than is allowed"
-        except KernelEnded as ended:
-            self.left_out[index] = ended.sentence
-            await self._drop()
 
     def _seconds(self) -> float:
         return max(0.1, min(self._limits.cell_seconds, self._clock.left))

@@ -21,7 +21,8 @@ KINDS: Mapping[str, str] = {
     "process or thread": "Another process or thread can work unseen, or harm others.",
     "network": "An answer needs no network.",
     "system file": "An answer needs no file of the operating system.",
-    "kernel": "Changes to the notebook's kernel can change how cells run.",
+    "own comparison": "An object that decides what it equals can fool tests.",
+    "kernel": "Through the kernel, code can change how cells run, or read tests.",
     "grader": "An answer needs nothing of what observes and grades it.",
     "code from text": "Code that is made from text cannot be read before it runs.",
     "computed name": "A name that is worked out at run time hides what is used.",
@@ -37,7 +38,8 @@ _NAMES = {
     "tracing": "sys.setprofile sys.getprofile sys.settrace sys.gettrace sys.monitoring "
     "sys._getframe sys._current_frames threading.setprofile threading.settrace gc "
     "inspect.stack inspect.currentframe inspect.getouterframes inspect.getinnerframes "
-    "inspect.trace cProfile profile _lsprof bdb pdb",
+    "inspect.trace traceback.extract_stack traceback.walk_stack traceback.print_stack "
+    "traceback.format_stack linecache cProfile profile _lsprof bdb pdb",
     "compiled code": "ctypes _ctypes cffi torch._C torch.ops torch.jit torch.library "
     "torch.classes torch.utils.cpp_extension",
     "process or thread": "threading _thread multiprocessing subprocess concurrent "
@@ -46,6 +48,7 @@ _NAMES = {
     "os.execl os.spawnv os.spawnl os.posix_spawn os.posix_spawnp",
     "network": "socket _socket ssl requests urllib urllib3 http httpx aiohttp ftplib "
     "smtplib telnetlib socketserver",
+    "own comparison": "pytest hamcrest unittest.mock.ANY",
     "kernel": "IPython.get_ipython IPython.core IPython.terminal ipykernel "
     "jupyter_client get_ipython",
     "grader": "tlcourse.exercises tlcourse.sandbox tlcourse.grading nbgrader",
@@ -57,16 +60,18 @@ _NAMES = {
 }
 _KIND_OF = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 _PARENTS = {name.rpartition(".")[0] for name in _KIND_OF} - {"", "torch"}
-_INNER = frozenset(
-    name
-    for names in (
-        "__globals__ __code__ __closure__ __subclasses__ __builtins__ __wrapped__",
-        "f_back f_locals f_globals f_builtins f_code tb_frame gi_frame cr_frame",
-        "ag_frame co_consts co_code __torch_function__ __torch_dispatch__",
-        "__getattribute__ __reduce__ __reduce_ex__",
-    )
-    for name in names.split()
-)
+# Attributes and names that mean the same wherever they stand.
+_WORDS = {
+    "inner attribute": "__globals__ __code__ __closure__ __subclasses__ __builtins__ "
+    "__wrapped__ f_back f_locals f_globals f_builtins f_code tb_frame gi_frame "
+    "cr_frame ag_frame co_consts co_code __torch_function__ __torch_dispatch__ "
+    "__getattribute__ __reduce__ __reduce_ex__",
+    "own comparison": "__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __radd__ __rsub__ "
+    "__array_ufunc__ __array_function__ __instancecheck__ __subclasscheck__",
+    # What IPython's ``exit`` holds, and where it keeps what cells said.
+    "kernel": "_ip _ih _oh _dh _i _ii _iii In Out user_ns history_manager",
+}
+_KIND_OF_WORD = {word: kind for kind, text in _WORDS.items() for word in text.split()}
 # Names that nobody needs to import; any other counts only if it was imported.
 _BUILT_IN = {"builtins": "builtins", "get_ipython": "get_ipython"} | {
     name: f"builtins.{name}"
@@ -114,9 +119,9 @@ def _scan_cell(source: str, known: dict[str, str], left: int) -> Iterator[Found]
     for node in ast.walk(tree):
         _learn(node, known)
     yield from _of_new_meanings(tree)
+    yield from _of_words(tree)
     for node in ast.walk(tree):
         yield from _of_names(node, known)
-        yield from _of_texts(node)
         yield from _of_computed(node, known)
         yield from _of_patches(node, known)
 
@@ -165,30 +170,34 @@ def _of_names(node: ast.AST, known: Mapping[str, str]) -> Iterator[Found]:
         names = [f"{node.module}.{alias.name}" for alias in node.names]
         if names[0].endswith(".*") and node.module in _PARENTS:
             yield "computed name", names[0]
-    elif isinstance(node, ast.Attribute):
+    elif (
+        isinstance(node, ast.Attribute)
+        or isinstance(node, ast.Name)
+        and isinstance(node.ctx, ast.Load)
+    ):
         names = [_dotted(node, known)]
-        if node.attr in _INNER:
-            yield "inner attribute", node.attr
-    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-        names = [_dotted(node, known)]
-        if node.id in _INNER:
-            yield "inner attribute", node.id
     yield from ((kind, name) for name in names if (kind := _kind_of(name)))
 
 
-def _of_texts(node: ast.AST) -> Iterator[Found]:
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        text = node.value
-        if text in _INNER:
-            yield "inner attribute", text
-        if text.startswith(("/proc", "/sys/", "/etc/", "/dev/")):
-            yield "system file", text
-    elif isinstance(node, ast.FunctionDef) and node.name in _INNER:
-        yield "inner attribute", node.name
+def _of_words(tree: ast.Module) -> Iterator[Found]:
+    """Telling words as an attribute, a name, a text, or the name of a method."""
+    stored = {part.id for part in ast.walk(tree) if _is_name(part)}
+    for node in ast.walk(tree):
+        word = getattr(node, "attr", None) or getattr(node, "name", None)
+        if isinstance(node, ast.Name) and node.id not in stored & {"_i"}:
+            word = node.id
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            word = node.value if node.value.startswith("_") else None
+            if node.value.startswith(("/proc", "/sys/", "/etc/", "/dev/")):
+                yield "system file", node.value
+        elif word == "__class__" and _is_changed(node):
+            yield "own comparison", word
+        if word in _KIND_OF_WORD:
+            yield _KIND_OF_WORD[word], word
 
 
 def _of_computed(node: ast.AST, known: Mapping[str, str]) -> Iterator[Found]:
-    """``getattr(torch, name)`` and ``importlib.import_dotted(name)``."""
+    """``getattr(torch, name)`` and ``importlib.import_module(name)``."""
     if not isinstance(node, ast.Call):
         return
     called = _dotted(node.func, known)
@@ -207,7 +216,7 @@ def _of_computed(node: ast.AST, known: Mapping[str, str]) -> Iterator[Found]:
 
 def _of_patches(node: ast.AST, known: Mapping[str, str]) -> Iterator[Found]:
     """``torch.allclose = ...``, ``setattr(torch, ...)``, ``global check``."""
-    if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+    if isinstance(node, ast.Attribute) and _is_changed(node):
         of = _dotted(node, known)
         if of and not of.startswith(_SETTINGS):
             yield "patched library", of
@@ -233,4 +242,8 @@ def _of_new_meanings(tree: ast.Module) -> Iterator[Found]:
 
 
 def _is_name(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+    return isinstance(node, ast.Name) and _is_changed(node)
+
+
+def _is_changed(node: ast.AST) -> bool:
+    return isinstance(getattr(node, "ctx", None), ast.Store | ast.Del)

@@ -19,7 +19,6 @@ from tlcourse.grading.workers import PATIENCE, Desk, Grade, Lost, grade_at_desk
 PER_WORKER = 3  # tasks handed out ahead, so that no worker waits for this process
 MOST_DEATHS = 3  # workers that one submission may take with it
 Tick = Callable[[Mapping[str, float]], None]
-MARGIN = 120.0  # seconds beyond a submission's own limit; then its worker is hung
 _LOOK = 0.2  # seconds between two looks at the table and the scheduler
 
 

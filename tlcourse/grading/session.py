@@ -27,12 +27,13 @@ from tlcourse.grading.journal import Journal
 from tlcourse.grading.masters import Course, load_assignment, load_course
 from tlcourse.grading.options import Options, Plan, Summary
 from tlcourse.grading.records import Assignment, Result, Submission
-from tlcourse.grading.scheduling import MARGIN, Pool
+from tlcourse.grading.scheduling import Pool
 from tlcourse.grading.stopping import Interrupted, Stopped, explained, signals
 from tlcourse.grading.submissions import read_submissions, students_of
 from tlcourse.grading.table import Board
 from tlcourse.grading.workers import Grade, grade_submission, open_client
 from tlcourse.sandbox.isolation import NoIsolation, find_isolation
+from tlcourse.sandbox.limits import Limits
 
 
 def grade(
@@ -143,7 +144,7 @@ class _Run:
     ) -> None:
         """Grade submissions on workers."""
         options = self.options
-        seconds = options.limits.total_seconds + MARGIN
+        seconds = _hung_after(options.limits)
         workers = min(options.workers, self.board.total)
         with open_client(workers, options.scheduler, scratch) as client:
             pool = Pool(client, self.assignment, work, seconds, (NoIsolation,))
@@ -171,6 +172,15 @@ class _Run:
             self.book.write(result)
         if not has_autograded(self.course, result):
             write_autograded(self.course, result, self.assignment, submission)
+
+
+def _hung_after(limits: Limits) -> float:
+    """Seconds after which a worker that is not done with one submission is hung.
+
+    Its cells, then the observations of its checks, each keep to the total limit; a
+    failure of the grader is tried twice; starting kernels on a busy computer is slow.
+    """
+    return 4 * limits.total_seconds + 300
 
 
 def _kept(

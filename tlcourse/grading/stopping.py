@@ -19,16 +19,16 @@ class Stopped(RuntimeError):
     """The run could not go on; the message says why, and how to mend it."""
 
 
-class Interrupted(Exception):
-    """A person, or the system, asked to stop.
+class Interrupted(KeyboardInterrupt):
+    """A person, or the system, asked to stop; what was begun is put in order.
 
     Args:
         number: the signal's number.
     """
 
     def __init__(self, number: int) -> None:
-        """Say which signal it was."""
-        super().__init__(f"Stopped by {signal.Signals(number).name}. {GO_ON}")
+        """Keep which signal it was."""
+        super().__init__(number)
         self.number = number
 
 

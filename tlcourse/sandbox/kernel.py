@@ -16,6 +16,7 @@ import random
 import resource
 import select
 import signal
+import struct
 import sys
 import time
 from dataclasses import replace
@@ -29,6 +30,7 @@ from tlcourse.sandbox import syscalls as sc
 from tlcourse.sandbox.mounts import BOX, RUN
 
 WORK = f"{BOX}/work"
+_HEADER = struct.Struct("!Q")  # the length of what follows in a pipe
 _TORCH_SEED = 67280421310721  # what a new process of torch begins with
 _STACKS_MB = 256  # the threads of ipykernel and ZMQ; what is resident is watched
 _MARGIN = 5.0  # seconds for a fork to begin and to end, beside a probe's own
@@ -239,9 +241,10 @@ class Waiting:
 
     def observe(self, cases: str, seconds: float) -> dict[str, str]:
         """What the copy saw within ``seconds``, or how it ended."""
+        asked = json.dumps({"cases": cases, "seconds": seconds})
         with contextlib.suppress(BrokenPipeError), os.fdopen(self._cases, "wb") as pipe:
-            pipe.write(json.dumps({"cases": cases, "seconds": seconds}).encode())
-        text, late = _read(self._seen, time.monotonic() + seconds + _MARGIN)
+            pipe.write(_framed(asked))
+        text, late = self._read(time.monotonic() + seconds + _MARGIN)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
         try:
@@ -252,6 +255,36 @@ class Waiting:
             return {"status": "ok", "run": text}
         how = f"signal {-status}" if status < 0 else f"exit {status}"
         return {"status": "ended", "how": "out of time" if late else how}
+
+    def _read(self, until: float) -> tuple[str, bool]:
+        """The copy's answer, or nothing; and whether the time was up."""
+        from tlcourse.exercises.wire import MAX_CHARACTERS
+
+        data, wanted = bytearray(), _HEADER.size
+        end = os.pidfd_open(self._pid)
+        try:
+            while (left := until - time.monotonic()) > 0:
+                ready = select.select([self._seen, end], [], [], left)[0]
+                if self._seen not in ready:
+                    return "", not ready
+                data += (part := os.read(self._seen, 2**16))
+                if len(data) >= _HEADER.size:
+                    wanted = _HEADER.size + _HEADER.unpack_from(data)[0]
+                if not part or wanted > MAX_CHARACTERS + _HEADER.size:
+                    return "", False
+                if len(data) >= wanted:
+                    text = bytes(data[_HEADER.size : wanted])
+                    return text.decode("ascii", "replace"), False
+            return "", True
+        finally:
+            os.close(end)
+            os.close(self._seen)
+
+
+def _framed(text: str) -> bytes:
+    """With its length in front: an end of the pipe may have leaked to a daemon."""
+    data = text.encode("ascii")
+    return _HEADER.pack(len(data)) + data
 
 
 def _observe(probe: Any, names: Any, name: str, cases: int, seen: int) -> None:
@@ -265,14 +298,14 @@ def _observe(probe: Any, names: Any, name: str, cases: int, seen: int) -> None:
         _close_all_but(cases, seen)  # other ends of these pipes would keep them open
         _silence()
         with os.fdopen(cases, "rb") as pipe:
-            asked = json.loads(pipe.read())
+            asked = json.loads(pipe.read(_HEADER.unpack(pipe.read(_HEADER.size))[0]))
         candidate = names.get(name, wire.MISSING)
         limits = replace(probe.limits, seconds=asked["seconds"])
         probe = replace(probe, limits=limits)
         given = wire.decode_cases(asked["cases"])
         run = observe(probe, candidate, given, guarded=True)
         with os.fdopen(seen, "wb") as pipe:
-            pipe.write(wire.encode_run(run).encode())
+            pipe.write(_framed(wire.encode_run(run)))
         status = 0
     finally:
         os._exit(status)
@@ -283,21 +316,3 @@ def _close_all_but(*kept: int) -> None:
     for descriptor in (*sorted(kept), 4096):
         os.closerange(start, descriptor)
         start = descriptor + 1
-
-
-def _read(reader: int, until: float) -> tuple[str, bool]:
-    """What comes through the pipe; and whether the time was up before its end."""
-    from tlcourse.exercises.wire import MAX_CHARACTERS
-
-    parts, size = [], 0
-    with os.fdopen(reader, "rb", buffering=0) as pipe:
-        while True:
-            left = until - time.monotonic()
-            if left <= 0 or not select.select([pipe], [], [], left)[0]:
-                return "", True
-            part = pipe.read(2**16)
-            size += len(part)
-            if not part or size > MAX_CHARACTERS:
-                break
-            parts.append(part)
-    return b"".join(parts).decode("ascii", "replace"), False

@@ -62,7 +62,8 @@ class Attack:
         name: the student's id and the test's name.
         row: what it does, as the table of threats says it.
         files: the submitted files, made from the notebook as it was handed out.
-        full: exercises that must earn full marks; all others must earn 0.
+        full: exercises that must earn full marks, all others 0; ``None`` where it is
+            by chance how much of the honest rest is lost.
         statuses: what must stand beside an exercise, where it matters.
         status: what must become of the whole submission.
         flags: kinds of flags it must have.
@@ -73,7 +74,7 @@ class Attack:
     name: str
     row: str
     files: Files
-    full: tuple[str, ...] = ()
+    full: tuple[str, ...] | None = ()
     statuses: Mapping[str, tuple[str, ...]] | None = None
     status: str = "graded"
     flags: tuple[str, ...] = ()
@@ -130,7 +131,12 @@ def breaking(
 
 
 def breaking_cell(
-    name: str, row: str, source: str, *statuses: str, **facts: object
+    name: str,
+    row: str,
+    source: str,
+    *statuses: str,
+    full: tuple[str, ...] | None = (FIRST, LAST),
+    **facts: object,
 ) -> Attack:
     """An attack when the middle answer's cell runs, between two right answers."""
 
@@ -143,7 +149,7 @@ def breaking_cell(
         name,
         row,
         files,
-        full=(FIRST, LAST),
+        full=full,
         statuses={MIDDLE: statuses} if statuses else None,
         **facts,
     )
@@ -202,10 +208,17 @@ def by_grade_id(notebook: NotebookNode, grade_id: str) -> NotebookNode:
     )
 
 
-def hand_in(attack: Attack, given: NotebookNode, course: Path, place: Path) -> None:
-    """Write a submission's files and links into its own folder."""
+def hand_in(files: Mapping[str, bytes], place: Path) -> None:
+    """Write a submission's files into its own folder."""
     place.mkdir(parents=True, exist_ok=True)
-    for name, data in attack.files(given).items():
+    for name, data in files.items():
         (place / name).write_bytes(data)
+
+
+def hand_in_attack(
+    attack: Attack, given: NotebookNode, course: Path, place: Path
+) -> None:
+    """Write an attack's files and links into its own folder."""
+    hand_in(attack.files(given), place)
     for name, target in (attack.links or {}).items():
         (place / name).symlink_to(course / target)

@@ -173,6 +173,6 @@ ATTACKS = (
     changing("has-one-id-for-all", EDITS, _all_ids_equal, right=True),
     changing("pastes-an-answer-twice", EDITS, _two_answers, right=True),
     changing("brings-its-own-outputs", EDITS, _fake_outputs),
-    changing("deletes-everything", EDITS, _delete_all),
+    changing("deletes-everything", EDITS, _delete_all, status="unreadable"),
     changing("asks-for-another-kernel", EDITS, _evil_metadata, right=True),
 )

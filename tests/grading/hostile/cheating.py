@@ -45,7 +45,7 @@ SEARCHED = glob.glob("/proc/*/root") + glob.glob("/proc/*/cwd")
 """
 _REFERENCES = {
     FIRST: "from tlcourse.losses import cross_entropy as f\nreturn f(logits, targets)",
-    MIDDLE: "from tlcourse.meta import ci95 as f\nreturn f(accuracies)",
+    MIDDLE: "from tlcourse.metrics import mean_interval as f\nreturn f(accuracies)",
     LAST: "from tlcourse.losses import l2_sp as f\n"
     "return f(params, source, alpha, beta)",
 }

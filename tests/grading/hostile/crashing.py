@@ -38,6 +38,7 @@ ATTACKS = (
         """,
         "failed",
         "crashed",
+        "out of time",
     ),
     breaking_cell(
         "exits-later",
@@ -48,5 +49,6 @@ ATTACKS = (
             return 0.0, 0.0
         threading.Timer(0.3, os._exit, [0]).start()
         """,
+        full=None,
     ),
 )

@@ -126,7 +126,7 @@ def attacks(outside):
 
 
 ATTACKS = (
-    breaking_cell("kills-its-parent", READS, _KILL),
+    breaking_cell("kills-its-parent", READS, _KILL, full=None),
     Attack(
         "shadows-torch-by-a-file",
         "shadows torch with torch.py",

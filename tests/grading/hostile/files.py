@@ -64,7 +64,16 @@ ATTACKS = (
     _spoilt("is-version-99", nbformat=99),
     _spoilt("has-no-cells", cells=None),
     _spoilt("has-cells-of-numbers", cells=[1, 2, 3]),
-    _spoilt("has-nan-for-metadata", metadata=float("nan")),
+    Attack(
+        "has-nan-for-metadata",
+        ROW,
+        lambda given: {
+            "exercises.ipynb": json.dumps(
+                {**answered(given, {}), "metadata": float("nan")}
+            ).encode()
+        },
+        full=EXERCISES,
+    ),
     Attack(
         "has-another-name",
         ROW,
@@ -83,7 +92,7 @@ ATTACKS = (
         full=EXERCISES,
     ),
     Attack("is-50-megabytes", ROW, _huge, status="missing"),
-    Attack("has-20000-cells", ROW, _many_cells, full=EXERCISES),
+    Attack("has-20000-cells", ROW, _many_cells, status="unreadable"),
     _links("links-to-solution", "solutions/hw1/exercises.ipynb"),
     _links("links-to-gradebook", "classroom/gradebook.db"),
     _links(

@@ -53,6 +53,7 @@ ATTACKS = (
         for _ in range(500):
             threading.Thread(target=time.sleep, args=[30], daemon=True).start()
         """,
+        full=None,
     ),
     Attack(
         "leaves-a-daemon",

@@ -14,6 +14,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from tlcourse.grading.feedback.cleaning import (
+    MAX_TEXT,
     Budget,
     html,
     left_out,
@@ -51,13 +52,17 @@ def is_learners(cell: NotebookNode) -> bool:
     return not (is_grade(cell) or is_task(cell) or is_locked(cell))
 
 
-def hidden_tests(notebook: NotebookNode, delimiter: str) -> frozenset[str]:
-    """Grade ids of the teacher's cells with a region that learners never got."""
-    return frozenset(
-        cell.metadata.nbgrader.get("grade_id", "")
-        for cell in notebook.cells
-        if not is_learners(cell) and delimiter in cell.source
-    )
+def take_out_hidden_tests(notebook: NotebookNode, delimiter: str) -> frozenset[str]:
+    """Empty every cell with a region that learners never got; gives their grade ids.
+
+    Whatever a cell says of itself: metadata can be forged.
+    """
+    hidden = set()
+    for cell in notebook.cells:
+        if delimiter in cell.source:
+            hidden.add(str(cell.metadata.get("nbgrader", {}).get("grade_id", "")))
+            cell.source = ""
+    return frozenset(hidden)
 
 
 def learners_cells(
@@ -105,9 +110,9 @@ def error_of(cell: NotebookNode) -> str:
 
 
 def _code(source: str, budget: Budget) -> Markup:
-    clean = plain(source)
-    if not budget.take("text", len(clean)):
+    if not budget.take("text", min(len(source), MAX_TEXT)):
         return left_out("code", "the page is long enough")
+    clean = plain(source)
     # Pygments escapes every token.
     coloured = highlight(clean, PythonLexer(ensurenl=False, stripnl=False), _FORMATTER)
     return Markup("<pre class='code'>{}</pre>").format(Markup(coloured))

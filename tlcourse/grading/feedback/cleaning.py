@@ -71,10 +71,9 @@ def plain(text: object, limit: int = MAX_TEXT) -> str:
 
 def preformatted(text: object, budget: Budget) -> Markup:
     """Text as it stands, in a box."""
-    clean = plain(text)
-    if not budget.take("text", len(clean)):
+    if not budget.take("text", min(len(_text(text)), MAX_TEXT)):
         return left_out("text", "the page is long enough")
-    return Markup("<pre>{}</pre>").format(clean)
+    return Markup("<pre>{}</pre>").format(plain(text))
 
 
 def left_out(what: str, why: str) -> Markup:

@@ -69,10 +69,11 @@ class Place:
         return found
 
 
-def stock_result(place: Place, names: list[str], marks: Marks) -> Result:
-    """What can be said of a student whom nbgrader itself has graded."""
+def stock_result(place: Place, marks: Marks) -> Result | None:
+    """What can be said of a student whom nbgrader itself has graded, if it has."""
     notebooks = []
-    for name in names:
+    for path in sorted(place.autograded.glob("*.ipynb")):
+        name = path.stem
         text = place.autograded_notebook(name)
         cells = nbformat.reads(text, 4).cells if text else []
         grades = [_stock_grade(cell, name, marks) for cell in cells]
@@ -80,6 +81,8 @@ def stock_result(place: Place, names: list[str], marks: Marks) -> Result:
         notebooks.append(
             NotebookResult(name=name, status="graded", grades=kept, notebook=text)
         )
+    if not notebooks:
+        return None
     return Result(
         student=place.student,
         assignment=place.assignment,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests
 
-from tlcourse.grading.feedback.cells import hidden_tests, learners_cells
+from tlcourse.grading.feedback.cells import learners_cells, take_out_hidden_tests
 from tlcourse.grading.feedback.cleaning import Budget
 from tlcourse.grading.feedback.entries import entries
 from tlcourse.grading.feedback.places import Place, stock_result
@@ -84,7 +86,7 @@ class PageWriter:
         self, place: Place, result: Result, notebook: NotebookResult, marks: Marks
     ) -> str:
         node = _node(notebook.notebook)
-        hidden = hidden_tests(node, self._delimiter) if node else frozenset()
+        hidden = take_out_hidden_tests(node, self._delimiter) if node else frozenset()
         # What ran beside a secret can hold it; what was handed in cannot.
         sealed = bool(hidden) or self._private
         outputs = place.handed_in_outputs(notebook.name) if sealed else None
@@ -141,25 +143,23 @@ def results_of(
     """
     journal = Journal(Path(course.reports) / assignment / "results")
     done = set()
-    for result in journal.results():
+    for result in journal.results() if students is None else ():
         done.add(result.student)
-        if students is None or result.student in students:
+        yield result
+    if students is None:
+        students = sorted(_autograded(course, assignment) - done)
+    for student in students:
+        place = Place(course, assignment, student)
+        result = journal.read(student) or stock_result(place, reader.of(student))
+        if result is not None:
             yield result
-    pattern = course.format_path(course.autograded_directory, "*", assignment)
-    for folder in sorted(Path("/").glob(pattern.lstrip("/"))):
-        student = _student_of(course, assignment, folder)
-        wanted = students is None or student in students
-        if student and student not in done and wanted:
-            place = Place(course, assignment, student)
-            names = sorted(path.stem for path in folder.glob("*.ipynb"))
-            if names:
-                yield stock_result(place, names, reader.of(student))
 
 
-def _student_of(course: Course, assignment: str, folder: Path) -> str | None:
-    """The student whose autograded folder this is."""
-    for student in folder.parts:
-        path = course.format_path(course.autograded_directory, student, assignment)
-        if Path(path) == folder:
-            return student
-    return None
+def _autograded(course: Course, assignment: str) -> set[str]:
+    """Students who have an autograded folder."""
+    folder = course.format_path(course.autograded_directory, "*", assignment)
+    pattern = course.format_path(
+        course.autograded_directory, "(?P<student_id>.*)", assignment, escape=True
+    )
+    found = (re.fullmatch(pattern, path) for path in glob.glob(folder))
+    return {match["student_id"] for match in found if match}

@@ -41,11 +41,11 @@ def points_svg(bars: Histogram, median: float, full: float) -> str:
 
 def _draw(ax: Axes, bars: Histogram, median: float, full: float) -> None:
     left, width = bars.edges[:-1], bars.edges[1] - bars.edges[0]
-    ax.bar(left, bars.counts, width=0.9 * width, align="center", color="C0")
+    ax.bar(left, bars.counts, width=0.94 * width, align="edge", color="C0")
     ax.axvline(median, color="C6", ls="--", lw=1.6, label=f"median {number(median)}")
     middle = f"Half of the class has {number(median)} or more of {number(full)} points"
     ax.set_title("Everyone has full marks" if _all_full(bars) else middle)
-    ax.set_xlabel("points by machine (a bar counts from its number up to the next)")
+    ax.set_xlabel("points by machine (a bar counts from its left edge up to the next)")
     ax.set_ylabel("submissions")
     ax.set_xticks(left, [number(edge) for edge in left])
     ax.yaxis.get_major_locator().set_params(integer=True)
