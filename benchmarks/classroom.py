@@ -132,9 +132,10 @@ def _honest(
             chosen[name] = draw.choice(variants.mutants(name) or ["solution"])
     notebook = variants.notebook(chosen)
     if kind == "noisy":
-        for place, source in draw.sample(_NOISE, 2):
+        for number, (place, source) in enumerate(draw.sample(_NOISE, 2)):
             at = len(notebook.cells) if place == "last" else 1
-            notebook.cells.insert(at, nbformat.v4.new_code_cell(source))
+            cell = nbformat.v4.new_code_cell(source, id=f"noise{number}")
+            notebook.cells.insert(at, cell)
     points = {n: variants.points(n, which, student) for n, which in chosen.items()}
     by_id = {name.replace(".", "-"): earned for name, earned in points.items()}
     said = [f"{n}: {which}" for n, which in chosen.items() if which != "solution"]

@@ -41,8 +41,9 @@ def compile_once() -> None:
     """Write the byte code that every installation has after its first day."""
     from tlcourse.sandbox.forkserver import SLOW
 
-    code = "import importlib\nfor name in %r: importlib.import_module(name)" % (SLOW,)
-    subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True)
+    code = "import importlib, sys; [importlib.import_module(n) for n in sys.argv[1:]]"
+    command = [sys.executable, "-Xfrozen_modules=off", "-c", code, *SLOW]
+    subprocess.run(command, env=ENVIRONMENT, check=True)
 
 
 def run(

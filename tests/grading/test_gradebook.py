@@ -331,8 +331,7 @@ def test_a_server_that_comes_back_gets_everything(course, template):
 
 
 @ON_POSTGRES
-def test_a_server_that_stays_away_is_said_without_its_password(course, template):
-    cluster = template[1]
+def test_a_server_that_stays_away_is_said_without_its_password(course):
     url = course.db_url.replace("course@", "course:secret@").replace("pg", "nowhere")
     with Book(url, "small", patience=0) as book, pytest.raises(BookError) as error:
         book.write(make_result())

@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-import re
 import shutil
 import socket
 import threading
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
@@ -279,36 +279,41 @@ def test_outputs_are_short_and_say_that_they_are_cut(graded):
     assert len(result.model_dump_json()) < 40 * LIMITS.output_bytes
 
 
+class Page(HTMLParser):
+    """Everything on a page that a browser would run or load."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.active: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in ("script", "iframe", "object", "embed", "base", "form"):
+            self.active.append(tag)
+        for name, value in attrs:
+            link = (value or "").strip().lower()
+            if name.startswith("on") or link.startswith(("javascript:", "data:text")):
+                self.active.append(f"{tag} {name}={value}")
+
+
 @pytest.mark.parametrize("name", [a.name for a in pages.ATTACKS if a.name not in MORE])
-def test_feedback_has_no_script(graded, name):
-    course, result = graded.course, graded["hw1", name]
+def test_feedback_has_no_script(graded, outside, name, tmp_path):
+    assignment, result = graded.assignments["hw1"], graded["hw1", name]
+    submission = graded.submission("hw1", name)
+    shutil.copytree(outside.course, tmp_path / "course", symlinks=True)
+    course = load_course(tmp_path / "course")
     Journal(course.reports / "hw1" / "results").write(result)
     with Book.of(course) as book:
         book.write(result)
-    assignment, submission = graded.assignments["hw1"], graded.submission("hw1", name)
     write_autograded(course, result, assignment, submission)
-    try:
-        (page,) = write_feedback(course, "hw1", [name])
-        text = page.read_text(encoding="utf-8").lower()
-    finally:
-        for room in (course.reports, Path(course.root, course.feedback_directory)):
-            shutil.rmtree(room, ignore_errors=True)
-        shutil.rmtree(Path(course.root, course.autograded_directory))
-    for word in ("<script", "onerror=", "onload=", "javascript:", "<iframe"):
-        assert word not in re.sub(r"&lt;\S*", "", text)
-
-
-def test_the_submitted_files_are_as_they_were(graded, outside):
-    given = hand_out(outside.course, "hw1")
-    for attack in ATTACKS:
-        for name, data in attack.files(given).items():
-            path = submitted(outside.course, "hw1", attack.name) / name
-            assert path.read_bytes() == data
+    (page,) = write_feedback(course, "hw1", [name])
+    assert not Page(page.read_text(encoding="utf-8")).active
 
 
 def test_nothing_outside_has_changed(graded, outside):
     """Stands behind all attacks: what they did to the disk would show here."""
-    assert not set(graded.before.items()) ^ set(outside.fingerprint().items())
+    changed = set(graded.before.items()) ^ set(outside.fingerprint().items())
+    assert not {path for path, _ in changed}
 
 
 def test_nobody_reached_the_network(graded, outside):

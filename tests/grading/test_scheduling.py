@@ -8,7 +8,7 @@ import sys
 import fakes
 import pytest
 
-from tlcourse.grading import workers
+from tlcourse.grading import scheduling, workers
 from tlcourse.grading.scheduling import PER_WORKER, Pool
 from tlcourse.grading.workers import Lost, open_client
 
@@ -83,7 +83,8 @@ def test_a_killer_is_found_and_its_neighbours_are_graded(client):
     assert set(found.values()) == {"graded"}
 
 
-def test_a_hung_worker_is_ended(client):
+def test_a_hung_worker_is_ended(client, monkeypatch):
+    monkeypatch.setattr(scheduling, "MOST_DEATHS", 1)
     assert statuses(client, "hang", "fine", seconds=0.5) == {
         "hang": "error",
         "fine": "graded",
@@ -98,6 +99,24 @@ def test_stopping_cancels_and_the_workers_stay_usable(client):
     with pytest.raises(KeyboardInterrupt):
         list(pool(client).run(fakes.submissions(*["sleep 0.2"] * 40), stop))
     assert statuses(client, "fine") == {"fine": "graded"}
+
+
+@pytest.mark.parametrize("deaths", [2, 3])
+def test_workers_that_die_while_they_start(monkeypatch, deaths):
+    started = []
+
+    def start(**settings):
+        started.append(settings)
+        if len(started) <= deaths:
+            raise RuntimeError("Nanny failed to start.")
+        return "a cluster"
+
+    monkeypatch.setattr(workers, "LocalCluster", start)
+    if deaths == 2:
+        assert workers._started(1, None) == "a cluster"
+    else:
+        with pytest.raises(Lost, match="Nanny failed to start.*--workers 1"):
+            workers._started(1, None)
 
 
 def free_port():

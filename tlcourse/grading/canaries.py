@@ -19,9 +19,6 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tlcourse.grading.kernels import Kernel
-from tlcourse.grading.outputs import Outputs
-
 # Wrong claims by the name of the function that checks them; {f} is the function as the
 # test calls it, {a} and {b} are numbers that differ. The first are expressions that
 # must be false, the others must raise an AssertionError by themselves.
@@ -61,8 +58,8 @@ _RAISING = {
 }
 _LIBRARIES = {"np": "numpy", "numpy": "numpy", "torch": "torch", "math": "math"}
 # A value must arrive without being remembered as `_` or in `Out`.
-_FORGET = "get_ipython().displayhook.cache_size = 0"
-_REMEMBER = "get_ipython().displayhook.cache_size = get_ipython().cache_size"
+FORGET = "get_ipython().displayhook.cache_size = 0"
+REMEMBER = "get_ipython().displayhook.cache_size = get_ipython().cache_size"
 
 
 @dataclass(frozen=True)
@@ -80,45 +77,6 @@ class Canary:
     source: str
     token: str
     beyond: str = ""
-
-
-async def watch(
-    kernel: Kernel,
-    test: str,
-    own_names: frozenset[str],
-    seconds: float,
-    *,
-    passed: bool = False,
-) -> bool:
-    """Run canaries for a test; whether all did what they must.
-
-    Args:
-        kernel: where the test runs.
-        test: its source.
-        own_names: see :func:`asserting`.
-        seconds: for each canary.
-        passed: the test has run and passed, so it can be turned into a wrong claim.
-
-    Raises:
-        KernelEnded: the kernel is gone.
-    """
-    turned = [turned_round(test)] if passed else []
-    for canary in (*asserting(test, own_names), *filter(None, turned)):
-        reply = await kernel.execute(canary.source, seconds, Outputs(0), silent=True)
-        said = str(reply.content.get("evalue"))
-        asserted = reply.content.get("ename") == "AssertionError"
-        right = asserted and canary.token in said
-        wrong = canary.beyond in said if canary.beyond else not right
-        if reply.status == "ok" or wrong:
-            return False
-    valuing = value(test)
-    if valuing is None:
-        return True
-    outputs = Outputs(0)
-    await kernel.execute(_FORGET, seconds, outputs, silent=True)
-    await kernel.execute(valuing.source, seconds, outputs, store_history=False)
-    await kernel.execute(_REMEMBER, seconds, outputs, silent=True)
-    return outputs.values == [valuing.token]
 
 
 def asserting(test: str, own_names: frozenset[str]) -> list[Canary]:

@@ -18,11 +18,13 @@ def number(cells: Sequence[NotebookNode], index: int) -> int:
     return sum(cell.cell_type == "code" for cell in cells[: index + 1])
 
 
-def why_missing(run: NotebookRun, index: int) -> tuple[str, str]:
+def why_missing(run: NotebookRun, index: int, master: NotebookNode) -> tuple[str, str]:
     """Why the name that a check cell asks for does not exist: status and sentence."""
     name = run.plan.questions[index].check.name
+    stubs = {_grade_id(c): c.source for c in master.cells if _grade_id(c)}
     for earlier, cell in enumerate(run.cells[:index]):
-        if cell.cell_type != "code" or not _binds(cell.source, name):
+        meant = f"{cell.source}\n{stubs.get(_grade_id(cell), '')}"
+        if cell.cell_type != "code" or not _binds(meant, name):
             continue
         which = f"Your code cell {number(run.cells, earlier)}"
         ran = run.runs.get(earlier)
@@ -33,6 +35,10 @@ def why_missing(run: NotebookRun, index: int) -> tuple[str, str]:
             return "failed", f"{which} raised an error, so there is no `{name}`."
     said = f"There is no `{name}` in your notebook; write it under this name."
     return "failed", said
+
+
+def _grade_id(cell: NotebookNode) -> str:
+    return cell.metadata.get("nbgrader", {}).get("grade_id", "")
 
 
 def _binds(source: str, name: str) -> bool:

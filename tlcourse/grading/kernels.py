@@ -40,7 +40,7 @@ _SENTENCES = {
 class KernelEnded(Exception):
     """The kernel is gone: ``how`` is "memory", "exit 3", "signal 11", "out of time".
 
-    ``started`` says whether the kernel had begun with what it was asked.
+    ``started`` is false if it was gone already when it was asked.
     """
 
     def __init__(self, how: str, started: bool = True) -> None:
@@ -79,7 +79,7 @@ class Kernel:
         self._manager, self._folder = manager, folder
         self._client: AsyncKernelClient | None = None
         self._end: asyncio.Future[Any] | None = None
-        self._torn = self._started = False
+        self._torn = False
 
     async def start(self) -> None:
         """Start, and wait until both channels carry messages.
@@ -152,7 +152,8 @@ class Kernel:
         if self._torn:
             connect_outputs(self._client)
             await self._race(self._until_ready(), START_SECONDS)
-        self._started = False
+        if not await self._manager.is_alive():
+            raise KernelEnded(self._how, started=False)
         message = self._client.session.msg(f"{kind}_request", content)
         self._client.shell_channel.send(message)
         exchange = asyncio.ensure_future(self._exchange(message["msg_id"], outputs))
@@ -179,9 +180,12 @@ class Kernel:
         if task.done():
             return task.result()
         if self._end.done():
-            how = getattr(self._manager.provisioner, "ending", "") or "killed"
-            raise KernelEnded(how, self._started)
+            raise KernelEnded(self._how)
         raise TimeoutError
+
+    @property
+    def _how(self) -> str:
+        return getattr(self._manager.provisioner, "ending", "") or "killed"
 
     async def _exchange(
         self, asked: str, outputs: Outputs, patience: float = LAST_OUTPUT_SECONDS
@@ -207,7 +211,6 @@ class Kernel:
                     raise KernelEnded("output")
                 if message.parent != asked:
                     continue
-                self._started = True
                 if socket is shell:
                     if message.kind.endswith("_reply") and reply is None:
                         reply = message.content

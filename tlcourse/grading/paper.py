@@ -218,7 +218,7 @@ class Paper:
             if isinstance(seen, Report):
                 return seen
             if checking.is_missing(seen):
-                return checking.missing(question, *why_missing(run, index))
+                return checking.missing(question, *why_missing(run, index, self.master))
             own = "\n".join(c.source for c in self.merged.cells)
             return checking.judged(question, seen, own)
         except Exception as error:

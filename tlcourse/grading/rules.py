@@ -80,7 +80,8 @@ def _corrected(
             (
                 "subverted kernel",
                 "Asserts or values do not do here what they must: the learner's code "
-                "has changed how cells run. This test and those after it give nothing.",
+                "has changed how cells run, or answers with what equals everything. "
+                "This test and those after it give nothing.",
             )
         )
     return earned, tuple(flags)

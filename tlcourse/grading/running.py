@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 
 from nbformat import NotebookNode
 
-from tlcourse.grading.canaries import watch
 from tlcourse.grading.checking import Question
 from tlcourse.grading.kernels import Kernel, KernelEnded
 from tlcourse.grading.outputs import Outputs
 from tlcourse.grading.planning import CellRun, Clock, Plan, Status
+from tlcourse.grading.watching import watch
 from tlcourse.sandbox.limits import Limits
 
 MOST_KERNELS = 10  # in a submission in which every cell ends one, the rest is not run
@@ -122,8 +122,8 @@ class NotebookRun:
         try:
             if is_test:
                 await self._watch(kernel, source)
-            self._last = index
             reply = await kernel.execute(source, seconds, outputs)
+            self._last = index
             if reply.status == "late":
                 run = CellRun("late", f"was stopped after {seconds:.3g} s")
                 outputs.fail("CellTimeoutError", f"This cell {run.why}.")
@@ -231,9 +231,9 @@ class NotebookRun:
                 self._kept.pop(index, None)
                 self.runs[index] = again
         elif index not in self.left_out and index not in self.plan.questions:
-            self._last = index
             source = self.cells[index].source
             reply = await kernel.execute(source, self._seconds(), Outputs(0))
+            self._last = index
             if reply.status == "late":
                 self.left_out[index] = "ran longer than is allowed"
 

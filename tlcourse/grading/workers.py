@@ -32,6 +32,7 @@ from tlcourse.grading.records import Assignment, Result, Submission
 Grade = Callable[[Assignment, Submission], Result]
 
 PATIENCE = 60.0  # seconds to wait for a scheduler, or for a worker
+_STARTS = 3
 _SETTINGS = {
     "distributed.logging.distributed": "critical",
     # Else dask ends a worker for good that is being restarted when it happens to
@@ -61,7 +62,7 @@ def open_client(
     with dask.config.set(_SETTINGS), contextlib.ExitStack() as stack:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         if scheduler is None:
-            cluster = stack.enter_context(_own_cluster(workers, scratch))
+            cluster = stack.enter_context(_started(workers, scratch))
             yield stack.enter_context(Client(cluster, set_as_default=False))
             return
         try:
@@ -72,6 +73,20 @@ def open_client(
                 "with `dask scheduler`; its address looks like tcp://host:8786."
             ) from error
         yield stack.enter_context(client)
+
+
+def _started(workers: int, scratch: Path | None) -> LocalCluster:
+    """Our own cluster; tried again where a worker died before it had begun."""
+    failed: Exception | None = None
+    for _ in range(_STARTS):
+        try:
+            return _own_cluster(workers, scratch)
+        except (RuntimeError, OSError, TimeoutError) as error:
+            failed = error
+    raise Lost(
+        f"No worker process starts on this computer ({failed}). Try --workers 1, or "
+        "look for what ends processes here: memory that is full, most often."
+    ) from failed
 
 
 def _own_cluster(workers: int, scratch: Path | None) -> LocalCluster:

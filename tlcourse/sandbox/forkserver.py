@@ -1,8 +1,10 @@
 """The fork server's program: load what is slow to load, then fork on request.
 
-Run as ``python -m tlcourse.sandbox.forkserver FD [--isolated USER EXERCISES]``. Before
-it forks, it has one thread, no ZMQ context, no event loop and no CUDA: a fork copies
-only the thread that forks, and what others hold stays locked in the copy for ever.
+Run as ``python -m tlcourse.sandbox.forkserver FD PLAN``; the plan is JSON:
+``isolated``, ``user`` (see :class:`tlcourse.sandbox.isolation.Isolation`), and the
+``exercises`` and ``modules`` to load. Before it forks, it has one thread, no ZMQ
+context, no event loop and no CUDA: a fork copies only the thread that forks, and what
+others hold stays locked in the copy for ever.
 """
 
 from __future__ import annotations
@@ -10,17 +12,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import json
 import os
 import socket
 import sys
+from collections.abc import Iterable
 
-# What notebooks of the course import. A package that is not installed is left out,
-# and so is scikit-learn: where pyarrow is installed, it starts a thread.
+# What every kernel of the course needs.
 SLOW = (
     "torch",
-    "torchvision",
     "numpy",
-    "scipy.stats",
     "matplotlib.pyplot",
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
@@ -32,19 +33,22 @@ SLOW = (
     "IPython.extensions.storemagic",
     "tqdm.auto",
 )
+# What some notebooks import; a fork takes the longer, the more is loaded. Scikit-learn
+# is none of them: where pyarrow is installed, it starts a thread.
+AT_WISH = {"torchvision": "torchvision", "scipy": "scipy.stats"}
 
 
 def main() -> None:
     """Say that all is loaded, then fork a warden for each connection handed over."""
-    isolated = "--isolated" in sys.argv
-    user = int(sys.argv[3]) if isolated and sys.argv[3] else None
-    control = socket.socket(fileno=int(sys.argv[1]))
+    control, plan = socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[2])
+    isolated = plan["isolated"]
     if isolated:
         sys.modules["debugpy"] = None  # half of a kernel's start, and of no use here
     _load(SLOW)
+    _load(AT_WISH[name] for name in plan["modules"] if name in AT_WISH)
     importlib.import_module("matplotlib.backends").backend_registry.list_all()
     if isolated:
-        _load_probes(sys.argv[4:])
+        _load_probes(plan["exercises"])
     # Imported here: the kernel's modules must come after SLOW, which they use.
     from tlcourse.sandbox.warden import keep
 
@@ -61,7 +65,7 @@ def main() -> None:
         connection = socket.socket(fileno=descriptors[0])
         if os.fork() == 0:
             control.close()
-            keep(connection, isolated, user)
+            keep(connection, isolated, plan["user"])
             os._exit(0)
         connection.close()
 
@@ -73,7 +77,7 @@ def _reap() -> None:
             pass
 
 
-def _load(names: tuple[str, ...]) -> None:
+def _load(names: Iterable[str]) -> None:
     for name in names:
         try:
             importlib.import_module(name)

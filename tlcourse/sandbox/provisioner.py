@@ -33,7 +33,7 @@ _PORTS = ("shell", "iopub", "stdin", "hb", "control")
 @lru_cache(maxsize=1)
 def shared_server() -> ForkServer:
     """This process's server for warm kernels that are not isolated."""
-    server = ForkServer()
+    server = ForkServer(modules=("torchvision", "scipy"))
     atexit.register(server.close)
     return server
 

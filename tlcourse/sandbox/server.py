@@ -14,6 +14,7 @@ closed, and wardens, kernels and server end with it.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -53,6 +54,7 @@ class ForkServer:
         isolation: what keeps kernels from everything else; ``None`` for warm kernels
             with the rights of whoever starts them.
         exercises: ids whose probes are imported before the first fork.
+        modules: packages that notebooks import; a slow one of them is loaded, too.
     """
 
     def __init__(
@@ -60,10 +62,11 @@ class ForkServer:
         view: Path | None = None,
         isolation: Isolation | None = None,
         exercises: Sequence[str] = (),
+        modules: Sequence[str] = (),
     ) -> None:
         """Start nothing yet."""
         self.view, self.isolation = view, isolation
-        self.exercises = tuple(exercises)
+        self._wanted = {"exercises": list(exercises), "modules": list(modules)}
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._folder: Path | None = None
@@ -135,13 +138,13 @@ class ForkServer:
         self._folder = Path(tempfile.mkdtemp(prefix="tl-"))
         (self._folder / RUN).mkdir()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        user = self.isolation.user if self.isolation else None
+        plan = {"isolated": self.isolation is not None, "user": user, **self._wanted}
         program = [sys.executable, "-m", "tlcourse.sandbox.forkserver"]
-        program += [str(theirs.fileno())]
+        program += [str(theirs.fileno()), json.dumps(plan)]
         environment = dict(os.environ)
         if self.isolation is not None:
             program.insert(1, "-I")
-            program += ["--isolated", str(self.isolation.user or "")]
-            program += self.exercises
             program = self.isolation.command(program, self.view, self._folder / RUN)
             environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": "/tmp"}
         environment |= ONE_THREAD

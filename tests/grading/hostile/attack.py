@@ -105,7 +105,7 @@ def answered(
             cell.source = write(exercise, bodies.get(exercise, RIGHT[exercise]))
     for place, source in cells.items():
         at = 0 if place == "first" else len(notebook.cells)
-        notebook.cells.insert(at, nbformat.v4.new_code_cell(dedent(source)))
+        notebook.cells.insert(at, nbformat.v4.new_code_cell(dedent(source), id=place))
     return notebook
 
 

@@ -14,7 +14,11 @@ _EXITS = {
 
 ATTACKS = (
     *(breaking(f"{n}-in-answer", ROW, s, *CRASHED) for n, s in _EXITS.items()),
-    *(breaking_cell(f"{n}-in-cell", ROW, s, *CRASHED) for n, s in _EXITS.items()),
+    # In its box a kernel is the first process, and those cannot be killed from inside.
+    *(
+        breaking_cell(f"{n}-in-cell", ROW, s, *CRASHED, "failed")
+        for n, s in _EXITS.items()
+    ),
     breaking("sys-exit-in-answer", ROW, "import sys\nsys.exit(0)", "failed"),
     breaking_cell("sys-exit-in-cell", ROW, "import sys\nsys.exit(0)"),
     breaking_cell("quits", ROW, "quit()"),

@@ -40,13 +40,15 @@ def _links(name, target):
 
 def _huge(given):
     notebook = answered(given, {})
-    notebook.cells.append(nbformat.v4.new_raw_cell("x" * 50_000_000))
+    notebook.cells.append(nbformat.v4.new_raw_cell("x" * 50_000_000, id="huge"))
     return packed(notebook)
 
 
 def _many_cells(given):
     notebook = answered(given, {})
-    notebook.cells += [nbformat.v4.new_markdown_cell("x") for _ in range(20_000)]
+    notebook.cells += [
+        nbformat.v4.new_markdown_cell("x", id=f"c{i}") for i in range(20_000)
+    ]
     return packed(notebook)
 
 

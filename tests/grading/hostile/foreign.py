@@ -91,7 +91,7 @@ def _answered(given: NotebookNode, text: str, first: str = "") -> NotebookNode:
     notebook = copy.deepcopy(given)
     _cell(notebook, "answer").source = dedent(text)
     if first:
-        notebook.cells.insert(0, nbformat.v4.new_code_cell(dedent(first)))
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(dedent(first), id="first"))
     return notebook
 
 

@@ -23,7 +23,9 @@ raise ValueError(script)
 
 def _texts(given):
     notebook = answered(given, {})
-    cell = nbformat.v4.new_markdown_cell(f"{SCRIPT}\n\n[x](javascript:alert(1))")
+    cell = nbformat.v4.new_markdown_cell(
+        f"{SCRIPT}\n\n[x](javascript:alert(1))", id="texts"
+    )
     cell["attachments"] = {"x.svg": {"image/svg+xml": "PHN2ZyBvbmxvYWQ9YWxlcnQoMSk+"}}
     notebook.cells.append(cell)
     return packed(notebook)
