@@ -31,8 +31,8 @@ class Variants:
 
     def __init__(self, course: Path, assignment: str) -> None:
         """Read the source notebook of an assignment."""
-        from tlcourse.grading.masters import load_course
-        from tlcourse.grading.seeds import seed_of
+        from tlcourse.grading.assigning.seeds import seed_of
+        from tlcourse.grading.book.masters import load_course
 
         place = load_course(course)
         folder = place.format_path(place.source_directory, ".", assignment)

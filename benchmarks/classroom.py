@@ -60,7 +60,7 @@ class Expected:
 
 def make_course(folder: Path, exercises: tuple[str, ...] = EXERCISES) -> None:
     """An empty folder becomes a course with one assignment."""
-    from tlcourse.grading.assigning import assign
+    from tlcourse.grading.assigning.making import assign
 
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("nbgrader_config.py", "course.toml"):

@@ -38,8 +38,8 @@ def course(tmp_path, monkeypatch):
 @pytest.fixture
 def graded(monkeypatch, course):
     """Catches what ``grade`` asks for; the summary can be set."""
-    from tlcourse.grading import session
-    from tlcourse.grading.options import Summary
+    from tlcourse.grading.batch import session
+    from tlcourse.grading.batch.options import Summary
 
     class Asked:
         summary = Summary(
@@ -140,7 +140,7 @@ def test_an_error_of_the_grader_is_1_and_named(run, graded):
     ],
 )
 def test_what_ends_a_run_is_a_sentence(run, graded, error, code, says):
-    from tlcourse.grading.stopping import Interrupted, Stopped
+    from tlcourse.grading.batch.stopping import Interrupted, Stopped
     from tlcourse.sandbox.isolation import NoIsolation
 
     graded.summary = {
@@ -155,8 +155,8 @@ def test_what_ends_a_run_is_a_sentence(run, graded, error, code, says):
 
 
 def test_dry_run(run, course, monkeypatch):
-    from tlcourse.grading import session
-    from tlcourse.grading.options import Plan
+    from tlcourse.grading.batch import session
+    from tlcourse.grading.batch.options import Plan
 
     plan = Plan(todo=("ada", "eve"), done=(), isolation="none here", isolated=False)
     monkeypatch.setattr(session, "plan", lambda *words: plan)
@@ -205,7 +205,7 @@ def test_feedback_names_the_pages(run, course, monkeypatch):
 
 
 def test_export_names_the_file(run, course, monkeypatch):
-    from tlcourse.grading import exporting
+    from tlcourse.grading.book import exporting
 
     asked = []
 

@@ -7,7 +7,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nbgrader.utils import compute_checksum
 
-from tlcourse.grading.notebooks import read_notebook
+from tlcourse.grading.reading.notebooks import read_notebook
 
 HIDDEN = "### BEGIN HIDDEN TESTS\nassert double(4) == 8\n### END HIDDEN TESTS"
 

@@ -16,7 +16,7 @@ from nbgrader.utils import (
     is_task,
 )
 
-from tlcourse.grading.courses import Course
+from tlcourse.grading.book.courses import Course
 from tlcourse.grading.records import Assignment, CellGrade, NotebookResult, Result
 
 ROOT = Path(__file__).resolve().parents[2]

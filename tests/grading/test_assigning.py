@@ -13,8 +13,8 @@ from tlcourse.authoring import building
 from tlcourse.authoring.release import student_version
 from tlcourse.course import find_chapter
 from tlcourse.exercises import UnknownExercise, get
-from tlcourse.grading.assigning import NotAssigned, assign, seed_of, seeds_path
-from tlcourse.grading.masters import load_course
+from tlcourse.grading.assigning.making import NotAssigned, assign, seed_of, seeds_path
+from tlcourse.grading.book.masters import load_course
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -151,7 +151,7 @@ def test_a_name_with_a_seed_is_not_given_again(course):
 
 
 def test_a_failed_save_leaves_no_folder(course, monkeypatch):
-    monkeypatch.setattr("tlcourse.grading.assigning.save", lambda *_: 1 / 0)
+    monkeypatch.setattr("tlcourse.grading.assigning.making.save", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         assign(course, "hw1", ["losses"])
     assert not (course / "solutions" / "hw1").exists()

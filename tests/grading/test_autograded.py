@@ -6,9 +6,9 @@ import stat
 import pytest
 from every_cell import NAME, make_course, make_result, make_submission
 
-from tlcourse.grading import autograded
-from tlcourse.grading.autograded import has_autograded, write_autograded
-from tlcourse.grading.masters import load_course
+from tlcourse.grading.book import autograded
+from tlcourse.grading.book.autograded import has_autograded, write_autograded
+from tlcourse.grading.book.masters import load_course
 from tlcourse.grading.records import Assignment
 
 ASSIGNMENT = Assignment(

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from tlcourse.grading.canaries import asserting, bound_names, turned_round, value
+from tlcourse.grading.running.canaries import (
+    asserting,
+    bound_names,
+    turned_round,
+    value,
+)
 
 TEST = """\
 import math

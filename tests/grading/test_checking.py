@@ -8,9 +8,14 @@ from papers import answer, check_cell, given, marked, notebook
 
 from tlcourse.exercises import verdict, wire
 from tlcourse.exercises.observing import Observation, Raised, Run, observe, plain
-from tlcourse.grading import checking
-from tlcourse.grading.checking import Check, Question, UnusableCheck, check_cells
-from tlcourse.grading.concealing import without_cases
+from tlcourse.grading.judging import checking
+from tlcourse.grading.judging.checking import (
+    Check,
+    Question,
+    UnusableCheck,
+    check_cells,
+)
+from tlcourse.grading.judging.concealing import without_cases
 
 CHECK = Check("losses.cross_entropy", "cross_entropy")
 

@@ -8,10 +8,10 @@ import pytest
 from every_cell import NAME, make_course, make_result, without_alembic
 from nbgrader.api import Gradebook
 
-from tlcourse.grading import exporting
-from tlcourse.grading.exporting import export
-from tlcourse.grading.gradebook import Book
-from tlcourse.grading.masters import CourseError, load_assignment, load_course
+from tlcourse.grading.book import exporting
+from tlcourse.grading.book.exporting import export
+from tlcourse.grading.book.gradebook import Book
+from tlcourse.grading.book.masters import CourseError, load_assignment, load_course
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_a_failure_leaves_the_old_file(course, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_nbgrader_export_takes_it_as_a_plugin(course, tmp_path):
-    exporter = "--exporter=tlcourse.grading.exporting.CanvasExporter"
+    exporter = "--exporter=tlcourse.grading.book.exporting.CanvasExporter"
     path = tmp_path / "x.csv"
     words = [exporter, f"--to={path}", f"--assignment=['{NAME}']"]
     done = subprocess.run(

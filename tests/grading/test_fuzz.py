@@ -11,10 +11,10 @@ from nbgrader.nbgraderformat import MetadataValidator
 from nbgrader.utils import is_locked
 from small_master import find, make_master, make_right, make_submission
 
-from tlcourse.grading.matching import merge
-from tlcourse.grading.notebooks import Unreadable, read_notebook
-from tlcourse.grading.pairing import is_marked
-from tlcourse.grading.stock import merge_stock
+from tlcourse.grading.reading.matching import merge
+from tlcourse.grading.reading.notebooks import Unreadable, read_notebook
+from tlcourse.grading.reading.pairing import is_marked
+from tlcourse.grading.reading.stock import merge_stock
 
 MASTER = make_master()
 MARKED = [c for c in MASTER.cells if is_marked(c)]

@@ -13,9 +13,9 @@ from nbgrader.api import Grade, Gradebook, MissingEntry
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from tlcourse.grading import rows
-from tlcourse.grading.gradebook import Book, BookError, Refused
-from tlcourse.grading.masters import load_assignment, load_course
+from tlcourse.grading.book import rows
+from tlcourse.grading.book.gradebook import Book, BookError, Refused
+from tlcourse.grading.book.masters import load_assignment, load_course
 
 ON_SQLITE = pytest.mark.parametrize("template", ["sqlite"], indirect=True)
 ON_POSTGRES = pytest.mark.parametrize("template", ["postgres"], indirect=True)

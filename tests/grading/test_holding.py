@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tlcourse.grading.holding import Held, hold
+from tlcourse.grading.batch.holding import Held, hold
 
 HOLD = """
 import sys
 from pathlib import Path
-from tlcourse.grading.holding import hold
+from tlcourse.grading.batch.holding import hold
 with hold(Path(sys.argv[1]), "hw") as scratch:
     (scratch / "file").touch()
     print(scratch, flush=True)

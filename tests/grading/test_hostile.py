@@ -18,15 +18,15 @@ from hostile.endless import TOTAL
 
 from tlcourse.authoring.release import student_version
 from tlcourse.exercises import get
-from tlcourse.grading.assigning import assign
-from tlcourse.grading.autograded import write_autograded
+from tlcourse.grading.assigning.making import assign
+from tlcourse.grading.batch.journal import Journal
+from tlcourse.grading.book.autograded import write_autograded
+from tlcourse.grading.book.gradebook import Book
+from tlcourse.grading.book.masters import load_assignment, load_course
 from tlcourse.grading.feedback import write_feedback
-from tlcourse.grading.gradebook import Book
-from tlcourse.grading.journal import Journal
-from tlcourse.grading.masters import load_assignment, load_course
+from tlcourse.grading.reading.submissions import read_submissions
 from tlcourse.grading.records import Result, Submission
-from tlcourse.grading.serving import close_servers
-from tlcourse.grading.submissions import read_submissions
+from tlcourse.grading.running.serving import close_servers
 from tlcourse.grading.unit import grade_submission
 from tlcourse.sandbox.isolation import NoIsolation, find_isolation
 from tlcourse.sandbox.limits import Limits

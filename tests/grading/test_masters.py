@@ -7,8 +7,8 @@ import pytest
 from every_cell import NAME, make_course, source_one, without_alembic
 from nbgrader.utils import compute_checksum
 
-from tlcourse.grading.gradebook import Book
-from tlcourse.grading.masters import CourseError, load_assignment, load_course
+from tlcourse.grading.book.gradebook import Book
+from tlcourse.grading.book.masters import CourseError, load_assignment, load_course
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from small_master import (
     stub,
 )
 
-from tlcourse.grading.matching import MAX_EXTRAS, WHAT, merge
+from tlcourse.grading.reading.matching import MAX_EXTRAS, WHAT, merge
 
 MARKED = [
     "helper",

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from small_master import make_right
 
-from tlcourse.grading.notebooks import Unreadable, read_notebook
+from tlcourse.grading.reading.notebooks import Unreadable, read_notebook
 
 CELL = {"cell_type": "code", "metadata": {}, "source": "x = 1"}
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlcourse.grading.outputs import Outputs
+from tlcourse.grading.running.outputs import Outputs
 
 JUNK = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=20),

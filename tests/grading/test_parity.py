@@ -18,10 +18,10 @@ from stock_runs import (
     stock_result,
 )
 
-from tlcourse.grading.autograded import write_autograded
-from tlcourse.grading.gradebook import Book
-from tlcourse.grading.masters import load_assignment, load_course
-from tlcourse.grading.submissions import read_submissions
+from tlcourse.grading.book.autograded import write_autograded
+from tlcourse.grading.book.gradebook import Book
+from tlcourse.grading.book.masters import load_assignment, load_course
+from tlcourse.grading.reading.submissions import read_submissions
 from tlcourse.grading.unit import close_servers, grade_submission
 from tlcourse.sandbox.isolation import NoIsolation, find_isolation
 

@@ -5,8 +5,8 @@ from nbformat.v4 import new_markdown_cell, new_output
 from nbgrader.utils import determine_grade
 from papers import answer, marked
 
-from tlcourse.grading.planning import CellRun
-from tlcourse.grading.rules import points
+from tlcourse.grading.judging.rules import points
+from tlcourse.grading.running.planning import CellRun
 
 
 def graded(*outputs, most=4):

@@ -9,10 +9,10 @@ import json
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tlcourse.grading import kernels as talking
-from tlcourse.grading.kernels import Kernel, StartFailed
-from tlcourse.grading.planning import Clock, Plan
-from tlcourse.grading.running import MOST_KERNELS, NotebookRun
+from tlcourse.grading.running import kernels as talking
+from tlcourse.grading.running.cells import MOST_KERNELS, NotebookRun
+from tlcourse.grading.running.kernels import Kernel, StartFailed
+from tlcourse.grading.running.planning import Clock, Plan
 from tlcourse.sandbox.limits import Limits
 from tlcourse.sandbox.server import ForkServer
 
@@ -145,7 +145,7 @@ def test_when_the_time_is_up_the_rest_is_not_run(begin):
 
 def test_every_cell_kills(begin, monkeypatch):
     """Each fresh kernel costs time: after some there is no other."""
-    monkeypatch.setattr("tlcourse.grading.running.MOST_KERNELS", 3)
+    monkeypatch.setattr("tlcourse.grading.running.cells.MOST_KERNELS", 3)
     done = run(begin, *["import os; os._exit(1)"] * 5)
     assert statuses(done) == ["ended"] * 3 + ["not run"] * 2
     assert MOST_KERNELS > 3

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlcourse.grading.scanning import KINDS, scan
+from tlcourse.grading.judging.scanning import KINDS, scan
 
 ROOT = Path(__file__).resolve().parents[2]
 SUSPICIOUS = {

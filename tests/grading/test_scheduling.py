@@ -8,9 +8,9 @@ import sys
 import fakes
 import pytest
 
-from tlcourse.grading import scheduling, workers
-from tlcourse.grading.scheduling import PER_WORKER, Pool
-from tlcourse.grading.workers import Lost, open_client
+from tlcourse.grading.batch import scheduling, workers
+from tlcourse.grading.batch.scheduling import PER_WORKER, Pool
+from tlcourse.grading.batch.workers import Lost, open_client
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,13 @@ from nbgrader.api import Gradebook
 from nbgrader.utils import is_grade
 from small_class import NAME
 
-from tlcourse.grading import session
+from tlcourse.grading.batch import session
+from tlcourse.grading.batch.holding import Held, hold
+from tlcourse.grading.batch.options import Options
+from tlcourse.grading.batch.stopping import Interrupted, Stopped
+from tlcourse.grading.book.gradebook import Book
 from tlcourse.grading.digests import digest
-from tlcourse.grading.gradebook import Book
-from tlcourse.grading.holding import Held, hold
-from tlcourse.grading.options import Options
 from tlcourse.grading.records import CellGrade, NotebookResult, Result
-from tlcourse.grading.stopping import Interrupted, Stopped
 from tlcourse.sandbox.isolation import NoIsolation
 from tlcourse.sandbox.limits import Limits
 

@@ -20,7 +20,7 @@ from nbgrader.preprocessors import (
 )
 from small_master import find, handed_in, make_master, make_right, make_submission
 
-from tlcourse.grading.stock import merge_stock
+from tlcourse.grading.reading.stock import merge_stock
 
 STEPS = [
     ClearOutput,

@@ -8,13 +8,13 @@ import tracemalloc
 import pytest
 from nbgrader.coursedir import CourseDirectory
 
-from tlcourse.grading import submissions
-from tlcourse.grading.records import Assignment, Master
-from tlcourse.grading.submissions import (
+from tlcourse.grading.reading import submissions
+from tlcourse.grading.reading.submissions import (
     missing_message,
     read_submissions,
     students_of,
 )
+from tlcourse.grading.records import Assignment, Master
 from tlcourse.sandbox.limits import Limits
 
 ASSIGNMENT = Assignment(

@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
+from tlcourse.grading.batch.table import Board
 from tlcourse.grading.records import Result
-from tlcourse.grading.table import Board
 
 
 class Clock:

@@ -22,8 +22,9 @@ from papers import (
 )
 
 from tlcourse.exercises import get
-from tlcourse.grading import serving, unit
+from tlcourse.grading import unit
 from tlcourse.grading.records import Assignment, Submission
+from tlcourse.grading.running import serving
 from tlcourse.grading.unit import digest, grade_submission, student_seed
 from tlcourse.sandbox.isolation import NoIsolation, find_isolation
 

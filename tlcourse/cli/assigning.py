@@ -45,7 +45,7 @@ def assign(
             "Give a name and exercises, or --list: "
             "tlcourse assign hw1 losses.triplet_loss"
         )
-    from tlcourse.grading.assigning import assign as make
+    from tlcourse.grading.assigning.making import assign as make
 
     made = make(
         course_root(),

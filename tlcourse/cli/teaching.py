@@ -11,7 +11,7 @@ import typer
 from tlcourse.cli.assigning import course_root
 
 if TYPE_CHECKING:
-    from tlcourse.grading.options import Options, Plan, Summary
+    from tlcourse.grading.batch.options import Options, Plan, Summary
     from tlcourse.sandbox.limits import Limits
 
 Assignment = Annotated[str, typer.Argument(help="An assignment, such as 02_losses.")]
@@ -76,7 +76,7 @@ def grade(
     """
     from dask.system import CPU_COUNT
 
-    from tlcourse.grading.options import Options
+    from tlcourse.grading.batch.options import Options
 
     options = Options(
         students=None if students is None else _names(students),
@@ -88,7 +88,7 @@ def grade(
         unsafe=unsafe,
     )
     if dry_run:
-        from tlcourse.grading.session import plan
+        from tlcourse.grading.batch.session import plan
 
         _show_plan(plan(course_root(), assignment, options))
     else:
@@ -99,7 +99,7 @@ def _grade(assignment: str, options: Options) -> None:
     from tlcourse.cli.mistakes import tell
 
     try:
-        from tlcourse.grading import session
+        from tlcourse.grading.batch import session
 
         summary = session.grade(course_root(), assignment, options)
     except KeyboardInterrupt as stop:  # before the run has begun, too
@@ -174,8 +174,8 @@ def feedback(assignment: Assignment, students: Students = None) -> None:
       tlcourse feedback 02_losses
       tlcourse feedback 02_losses --students ada
     """
+    from tlcourse.grading.book.masters import load_course
     from tlcourse.grading.feedback import write_feedback
-    from tlcourse.grading.masters import load_course
 
     names = None if students is None else _names(students)
     pages = write_feedback(load_course(course_root()), assignment, names)
@@ -205,8 +205,8 @@ def export(
       tlcourse export 02_losses --to canvas
       tlcourse export 02_losses --to moodle -o moodle.csv
     """
-    from tlcourse.grading.exporting import export as write
-    from tlcourse.grading.masters import load_course
+    from tlcourse.grading.book.exporting import export as write
+    from tlcourse.grading.book.masters import load_course
 
     path = path or Path("grades.csv" if to == "csv" else f"grades_{to}.csv")
     for sentence in write(load_course(course_root()), assignment, to, path):

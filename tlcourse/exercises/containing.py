@@ -29,8 +29,8 @@ def reseed(index: int) -> None:
     """Give case number ``index`` its own random state, the same for everyone."""
     random.seed(index)
     np.random.seed(index)
-    # What torch.manual_seed does, but for the call stacks that it formats each time, for
-    # devices that nothing uses.
+    # What torch.manual_seed does, but for the call stacks that it formats each time,
+    # for devices that nothing uses.
     torch.default_generator.manual_seed(index)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(index)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from tlcourse.grading.checking import seed_for
 from tlcourse.grading.digests import digest
-from tlcourse.grading.paper import Paper
-from tlcourse.grading.planning import Clock
+from tlcourse.grading.judging.checking import seed_for
+from tlcourse.grading.judging.paper import Paper
 from tlcourse.grading.records import Assignment, Result, Status, Submission
-from tlcourse.grading.serving import close_servers, kernels
+from tlcourse.grading.running.planning import Clock
+from tlcourse.grading.running.serving import close_servers, kernels
 from tlcourse.sandbox.isolation import NoIsolation
 
 __all__ = ["close_servers", "digest", "grade_submission", "student_seed"]

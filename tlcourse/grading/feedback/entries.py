@@ -15,9 +15,9 @@ from nbgrader.utils import is_grade, is_solution, is_task
 
 from tlcourse.exercises.catalog import UnknownExercise, get_probe
 from tlcourse.exercises.feedback import Report
+from tlcourse.grading.book.marks import Mark, Marks
 from tlcourse.grading.feedback.cells import error_of, is_learners, source_of
 from tlcourse.grading.feedback.cleaning import Budget, plain
-from tlcourse.grading.marks import Mark, Marks
 from tlcourse.grading.records import CellGrade, NotebookResult
 
 _SAYS = {

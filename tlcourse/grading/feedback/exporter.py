@@ -12,9 +12,9 @@ from typing import Any
 
 from nbconvert.exporters import Exporter
 
-from tlcourse.grading.courses import load_course
+from tlcourse.grading.book.courses import load_course
+from tlcourse.grading.book.marks import MarksReader
 from tlcourse.grading.feedback.writing import PageWriter, results_of
-from tlcourse.grading.marks import MarksReader
 
 
 class FeedbackExporter(Exporter):

@@ -15,8 +15,8 @@ from tlcourse.grading.records import CellGrade, NotebookResult, Result
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-    from tlcourse.grading.courses import Course
-    from tlcourse.grading.marks import Marks
+    from tlcourse.grading.book.courses import Course
+    from tlcourse.grading.book.marks import Marks
 
 _LARGEST = 20_000_000  # bytes of a submitted notebook that is looked into
 _SECRET = re.compile(r"[0-9A-Za-z]{16,256}\s*")

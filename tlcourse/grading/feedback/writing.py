@@ -12,19 +12,19 @@ import nbformat
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests
 
+from tlcourse.grading.assigning.seeds import seed_of
+from tlcourse.grading.batch.journal import Journal
+from tlcourse.grading.book.marks import Marks, MarksReader
 from tlcourse.grading.feedback.cells import learners_cells, take_out_hidden_tests
 from tlcourse.grading.feedback.cleaning import Budget
 from tlcourse.grading.feedback.entries import entries
 from tlcourse.grading.feedback.places import Place, stock_result
 from tlcourse.grading.feedback.words import notes
-from tlcourse.grading.journal import Journal
-from tlcourse.grading.marks import Marks, MarksReader
 from tlcourse.grading.pages import render, write
 from tlcourse.grading.records import Flag, NotebookResult, Result
-from tlcourse.grading.seeds import seed_of
 
 if TYPE_CHECKING:
-    from tlcourse.grading.courses import Course
+    from tlcourse.grading.book.courses import Course
 
 
 def write_feedback(

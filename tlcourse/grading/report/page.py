@@ -12,14 +12,14 @@ from urllib.parse import quote
 from markupsafe import Markup
 from sqlalchemy.exc import SQLAlchemyError
 
-from tlcourse.grading.marks import MarksReader
+from tlcourse.grading.book.marks import MarksReader
 from tlcourse.grading.pages import render, write
 from tlcourse.grading.records import Result
 from tlcourse.grading.report.figure import points_svg
 from tlcourse.grading.report.statistics import ClassReport, Row, describe
 
 if TYPE_CHECKING:
-    from tlcourse.grading.courses import Course
+    from tlcourse.grading.book.courses import Course
 
 STATUSES = {
     "error": "not graded, because the grader itself failed: no points were written; "

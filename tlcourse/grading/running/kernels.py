@@ -17,8 +17,8 @@ import zmq
 import zmq.asyncio
 from jupyter_client import AsyncKernelClient, AsyncKernelManager
 
-from tlcourse.grading.messages import connect, connect_outputs, receive
-from tlcourse.grading.outputs import Outputs
+from tlcourse.grading.running.messages import connect, connect_outputs, receive
+from tlcourse.grading.running.outputs import Outputs
 
 START_SECONDS = 60.0
 GRACE_SECONDS = 3.0  # what an interrupted cell has left to stop by itself

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+import nbformat
+
 from tlcourse.exercises.catalog import get_probe
-from tlcourse.grading.kernels import Kernel
-from tlcourse.grading.records import Assignment
+from tlcourse.grading.records import Assignment, Master
+from tlcourse.grading.running.kernels import Kernel
 from tlcourse.sandbox.isolation import find_isolation
 from tlcourse.sandbox.server import ForkServer
 from tlcourse.sandbox.view import make_view
 
 MOST_SERVERS = 3  # each holds torch in memory
+_IMPORT = re.compile(r"^\s*(?:import|from)\s+(\w+)", re.MULTILINE)
+# Isolated or not; exercises; imported packages.
+_Key = tuple[bool, tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class _Room:
     """A server, and what it was made for."""
 
-    key: tuple[bool, tuple[str, ...]]
+    key: _Key
     server: ForkServer
     folder: tempfile.TemporaryDirectory[str]
 
@@ -46,7 +53,8 @@ def kernels(
     Raises:
         NoIsolation: nothing here isolates, and the assignment asks for it.
     """
-    server = _server(assignment.isolated, tuple(exercises))
+    modules = sorted(set().union(*map(_imported, assignment.masters)))
+    server = _server((assignment.isolated, tuple(exercises), tuple(modules)))
     if server.isolation is not None:
         yield lambda: Kernel(server.kernel_manager(files, assignment.limits))
         return
@@ -66,8 +74,15 @@ def close_servers() -> None:
 atexit.register(close_servers)
 
 
-def _server(isolated: bool, exercises: tuple[str, ...]) -> ForkServer:
-    key = (isolated, exercises)
+@lru_cache(maxsize=64)
+def _imported(master: Master) -> frozenset[str]:
+    """The packages that a teacher's notebook imports."""
+    cells = nbformat.reads(master.notebook, as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    return frozenset(_IMPORT.findall(code))
+
+
+def _server(key: _Key) -> ForkServer:
     with _lock:
         found = next((room for room in _rooms if room.key == key), None)
         if found is not None:
@@ -80,12 +95,12 @@ def _server(isolated: bool, exercises: tuple[str, ...]) -> ForkServer:
         return found.server
 
 
-def _new_room(key: tuple[bool, tuple[str, ...]]) -> _Room:
-    isolated, exercises = key
+def _new_room(key: _Key) -> _Room:
+    isolated, exercises, modules = key
     isolation = find_isolation() if isolated else None
     folder = tempfile.TemporaryDirectory(prefix="tl-view-")
     view = make_view(Path(folder.name, "view"), [get_probe(e) for e in exercises])
-    return _Room(key, ForkServer(view, isolation, exercises), folder)
+    return _Room(key, ForkServer(view, isolation, exercises, modules), folder)
 
 
 def _filled(whole: str, files: Mapping[str, bytes]) -> str:

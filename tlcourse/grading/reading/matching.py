@@ -10,9 +10,9 @@ import nbformat
 from nbformat import NotebookNode
 from nbgrader.utils import is_grade, is_locked, is_solution, is_task
 
-from tlcourse.grading.naming import printable
-from tlcourse.grading.notebooks import unused_id
-from tlcourse.grading.pairing import Pairing, grade_id, is_marked
+from tlcourse.grading.reading.naming import printable
+from tlcourse.grading.reading.notebooks import unused_id
+from tlcourse.grading.reading.pairing import Pairing, grade_id, is_marked
 from tlcourse.grading.records import Flag
 
 MAX_EXTRAS = 1_000  # cells of the learner's own
@@ -63,7 +63,7 @@ def merge(master: NotebookNode, submitted: NotebookNode, name: str = "") -> Merg
 
     Args:
         master: the teacher's notebook (:class:`~tlcourse.grading.records.Master`).
-        submitted: what :func:`~tlcourse.grading.notebooks.read_notebook` gave.
+        submitted: what :func:`~tlcourse.grading.reading.notebooks.read_notebook` gave.
         name: the notebook's name, for the flags.
     """
     pairing = Pairing(master.cells, submitted.cells)

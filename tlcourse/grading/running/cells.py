@@ -4,7 +4,7 @@ In the fresh kernel the cells so far run again, without those that ended a kerne
 ran out of time. A check cell of the kit is not run: there, the kernel keeps a copy of
 itself. When all cells have run and no output is taken any more, the hidden cases are
 sent, and the copies observe the answers on them. Around every other test run canaries
-(:mod:`tlcourse.grading.canaries`).
+(:mod:`tlcourse.grading.running.canaries`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 
 from nbformat import NotebookNode
 
-from tlcourse.grading.checking import Question
-from tlcourse.grading.kernels import Kernel, KernelEnded
-from tlcourse.grading.outputs import Outputs
-from tlcourse.grading.planning import CellRun, Clock, Plan, Status
-from tlcourse.grading.watching import watch
+from tlcourse.grading.judging.checking import Question
+from tlcourse.grading.running.kernels import Kernel, KernelEnded
+from tlcourse.grading.running.outputs import Outputs
+from tlcourse.grading.running.planning import CellRun, Clock, Plan, Status
+from tlcourse.grading.running.watching import watch
 from tlcourse.sandbox.limits import Limits
 
 MOST_KERNELS = 10  # in a submission in which every cell ends one, the rest is not run

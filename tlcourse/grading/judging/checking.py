@@ -18,8 +18,8 @@ from tlcourse.exercises.feedback import Report
 from tlcourse.exercises.judging import verdict
 from tlcourse.exercises.observing import Run
 from tlcourse.exercises.spec import Case, Exercise
-from tlcourse.grading.concealing import without_cases
-from tlcourse.grading.kernels import KernelEnded
+from tlcourse.grading.judging.concealing import without_cases
+from tlcourse.grading.running.kernels import KernelEnded
 
 
 class UnusableCheck(ValueError):

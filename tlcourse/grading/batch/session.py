@@ -19,19 +19,19 @@ from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
-from tlcourse.grading.autograded import has_autograded, write_autograded
+from tlcourse.grading.batch.holding import hold
+from tlcourse.grading.batch.journal import Journal
+from tlcourse.grading.batch.options import Options, Plan, Summary
+from tlcourse.grading.batch.scheduling import Pool
+from tlcourse.grading.batch.stopping import Interrupted, Stopped, explained, signals
+from tlcourse.grading.batch.table import Board
+from tlcourse.grading.batch.workers import Grade, grade_submission, open_client
+from tlcourse.grading.book.autograded import has_autograded, write_autograded
+from tlcourse.grading.book.gradebook import Book, Refused
+from tlcourse.grading.book.masters import Course, load_assignment, load_course
 from tlcourse.grading.digests import digest
-from tlcourse.grading.gradebook import Book, Refused
-from tlcourse.grading.holding import hold
-from tlcourse.grading.journal import Journal
-from tlcourse.grading.masters import Course, load_assignment, load_course
-from tlcourse.grading.options import Options, Plan, Summary
+from tlcourse.grading.reading.submissions import read_submissions, students_of
 from tlcourse.grading.records import Assignment, Result, Submission
-from tlcourse.grading.scheduling import Pool
-from tlcourse.grading.stopping import Interrupted, Stopped, explained, signals
-from tlcourse.grading.submissions import read_submissions, students_of
-from tlcourse.grading.table import Board
-from tlcourse.grading.workers import Grade, grade_submission, open_client
 from tlcourse.sandbox.isolation import NoIsolation, find_isolation
 from tlcourse.sandbox.limits import Limits
 

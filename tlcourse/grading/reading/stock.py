@@ -10,8 +10,8 @@ from nbgrader.api import MissingEntry
 from nbgrader.preprocessors import CheckCellMetadata, DeduplicateIds, OverwriteCells
 from nbgrader.utils import is_grade, is_locked, is_task
 
-from tlcourse.grading.matching import Merged, as_flags, merge
-from tlcourse.grading.pairing import grade_id, is_marked
+from tlcourse.grading.reading.matching import Merged, as_flags, merge
+from tlcourse.grading.reading.pairing import grade_id, is_marked
 
 _SKIP = "skip-execution"  # a tag by which Jupyter's own runner passes a cell over
 
@@ -22,8 +22,8 @@ def merge_stock(
     """The submission as nbgrader's own preprocessors leave it before it is run.
 
     The learner's order stays, and so do deleted tests. The flags are those of
-    :func:`~tlcourse.grading.matching.merge`. Where nbgrader would stop, its notebook
-    is given, too, and the flag "stock stops".
+    :func:`~tlcourse.grading.reading.matching.merge`. Where nbgrader would stop, its
+    notebook is given, too, and the flag "stock stops".
     """
     merged = merge(master, submitted, name)
     notebook = copy.deepcopy(submitted)

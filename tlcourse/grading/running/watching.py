@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from tlcourse.grading.canaries import (
+from tlcourse.grading.running.canaries import (
     FORGET,
     REMEMBER,
     asserting,
     turned_round,
     value,
 )
-from tlcourse.grading.kernels import Kernel
-from tlcourse.grading.outputs import Outputs
+from tlcourse.grading.running.kernels import Kernel
+from tlcourse.grading.running.outputs import Outputs
 
 
 async def watch(
@@ -26,7 +26,7 @@ async def watch(
     Args:
         kernel: where the test runs.
         test: its source.
-        own_names: see :func:`tlcourse.grading.canaries.asserting`.
+        own_names: see :func:`tlcourse.grading.running.canaries.asserting`.
         seconds: for each canary.
         passed: the test has run and passed, so it can be turned into a wrong claim.
 

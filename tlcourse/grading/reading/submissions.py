@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import parse_utc
 
-from tlcourse.grading.naming import LONGEST_PATH, misnamed, odd_name, printable
+from tlcourse.grading.reading.naming import LONGEST_PATH, misnamed, odd_name, printable
 from tlcourse.grading.records import Assignment, Flag, Submission
 
 MAX_FILES = 1_000

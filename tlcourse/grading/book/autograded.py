@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from nbgrader.converters import Autograde
 
-from tlcourse.grading.courses import Course
+from tlcourse.grading.book.courses import Course
 from tlcourse.grading.records import Assignment, Result, Submission
 
 

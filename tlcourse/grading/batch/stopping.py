@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from tlcourse.grading.gradebook import BookError
-from tlcourse.grading.workers import Lost
+from tlcourse.grading.batch.workers import Lost
+from tlcourse.grading.book.gradebook import BookError
 
 GO_ON = "What was graded is kept: run the same command again to go on."
 

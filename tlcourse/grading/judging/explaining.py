@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from nbformat import NotebookNode
 
-from tlcourse.grading.canaries import bound_names
 from tlcourse.grading.records import Flag
-from tlcourse.grading.running import NotebookRun
+from tlcourse.grading.running.canaries import bound_names
+from tlcourse.grading.running.cells import NotebookRun
 
 
 def number(cells: Sequence[NotebookNode], index: int) -> int:

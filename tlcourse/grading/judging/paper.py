@@ -16,13 +16,20 @@ from tlcourse.exercises import PUBLIC_SEED, judge, wire
 from tlcourse.exercises.feedback import Report
 from tlcourse.exercises.forbidding import blames_another
 from tlcourse.exercises.observing import Run
-from tlcourse.grading import canaries, checking
-from tlcourse.grading.checking import Question, check_cells, seed_for
-from tlcourse.grading.explaining import flags_of, how_it_stopped, number, why_missing
-from tlcourse.grading.kernels import Kernel
-from tlcourse.grading.matching import merge
-from tlcourse.grading.notebooks import Unreadable, read_notebook
-from tlcourse.grading.planning import CellRun, Clock, Plan
+from tlcourse.grading.judging import checking
+from tlcourse.grading.judging.checking import Question, check_cells, seed_for
+from tlcourse.grading.judging.explaining import (
+    flags_of,
+    how_it_stopped,
+    number,
+    why_missing,
+)
+from tlcourse.grading.judging.rules import points
+from tlcourse.grading.judging.scanning import scan
+from tlcourse.grading.reading.matching import merge
+from tlcourse.grading.reading.notebooks import Unreadable, read_notebook
+from tlcourse.grading.reading.stock import merge_stock
+from tlcourse.grading.reading.submissions import missing_message
 from tlcourse.grading.records import (
     Assignment,
     CellGrade,
@@ -32,11 +39,10 @@ from tlcourse.grading.records import (
     Status,
     Submission,
 )
-from tlcourse.grading.rules import points
-from tlcourse.grading.running import NotebookRun
-from tlcourse.grading.scanning import scan
-from tlcourse.grading.stock import merge_stock
-from tlcourse.grading.submissions import missing_message
+from tlcourse.grading.running import canaries
+from tlcourse.grading.running.cells import NotebookRun
+from tlcourse.grading.running.kernels import Kernel
+from tlcourse.grading.running.planning import CellRun, Clock, Plan
 
 # Kernels whose view of the package is made for these exercises.
 Kernels = Callable[[Sequence[str]], AbstractContextManager[Callable[[], Kernel]]]

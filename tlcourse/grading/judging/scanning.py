@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 
-from tlcourse.grading.magics import Magic, split_magics
+from tlcourse.grading.judging.magics import Magic, split_magics
 from tlcourse.grading.records import Flag
 
 KINDS: Mapping[str, str] = {

@@ -21,9 +21,9 @@ from sqlalchemy.exc import DataError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from traitlets import TraitError
 
-from tlcourse.grading.courses import Course, CourseError, standing_in
+from tlcourse.grading.book.courses import Course, CourseError, standing_in
+from tlcourse.grading.book.rows import Mismatch, agrees, save
 from tlcourse.grading.records import Result
-from tlcourse.grading.rows import Mismatch, agrees, save
 
 T = TypeVar("T")
 

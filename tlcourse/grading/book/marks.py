@@ -20,7 +20,7 @@ from sqlalchemy import Select, create_engine, inspect, select
 from sqlalchemy.orm import Session
 
 if TYPE_CHECKING:
-    from tlcourse.grading.courses import Course
+    from tlcourse.grading.book.courses import Course
 
 Cell = tuple[str, str]  # notebook and grade id
 

@@ -32,9 +32,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from traitlets.config import Config
 
-from tlcourse.grading.courses import Course, CourseError, load_course
+from tlcourse.grading.assigning.seeds import seed_of
+from tlcourse.grading.book.courses import Course, CourseError, load_course
 from tlcourse.grading.records import Assignment, Master, Rule
-from tlcourse.grading.seeds import seed_of
 from tlcourse.sandbox.limits import Limits
 
 __all__ = ["Course", "CourseError", "load_assignment", "load_course"]

@@ -1,7 +1,8 @@
 """Grades as tables for other systems: plain CSV, Canvas, Moodle.
 
 Each is an nbgrader exporter, so that this works too:
-``nbgrader export --exporter=tlcourse.grading.exporting.CanvasExporter --to grades.csv``
+``nbgrader export --to grades.csv
+--exporter=tlcourse.grading.book.exporting.CanvasExporter``
 
 A cell that a spreadsheet would take for a formula starts with an apostrophe.
 """
@@ -20,7 +21,7 @@ from nbgrader.api import Assignment, Gradebook, Student, SubmittedAssignment
 from nbgrader.plugins import ExportPlugin
 from traitlets import Unicode
 
-from tlcourse.grading.courses import Course, CourseError
+from tlcourse.grading.book.courses import Course, CourseError
 
 Cell = str | float | datetime | None
 

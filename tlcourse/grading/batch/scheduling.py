@@ -13,8 +13,8 @@ from typing import Any
 
 from distributed import CancelledError, Client, Future, KilledWorker, TimeoutError
 
+from tlcourse.grading.batch.workers import PATIENCE, Desk, Grade, Lost, grade_at_desk
 from tlcourse.grading.records import Assignment, Result, Submission
-from tlcourse.grading.workers import PATIENCE, Desk, Grade, Lost, grade_at_desk
 
 PER_WORKER = 3  # tasks handed out ahead, so that no worker waits for this process
 MOST_DEATHS = 3  # workers that one submission may take with it

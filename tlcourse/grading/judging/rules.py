@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from nbformat import NotebookNode
 from nbgrader.utils import determine_grade, is_solution
 
-from tlcourse.grading.planning import CellRun
 from tlcourse.grading.records import Rule
+from tlcourse.grading.running.planning import CellRun
 
 _STATUS = {"ended": "crashed", "late": "out of time", "not run": "not run"}
 # How NumPy and torch write a single number.

@@ -18,15 +18,15 @@ from nbgrader.utils import is_grade, is_solution
 
 from tlcourse.authoring.building import save
 from tlcourse.exercises import get
-from tlcourse.grading.bank import (
+from tlcourse.grading.assigning.bank import (
     Chapter,
     bindings,
     exercise_of,
     read_bank,
     used_names,
 )
-from tlcourse.grading.masters import load_course
-from tlcourse.grading.seeds import NotAssigned, keep_seed, seed_of, seeds_path
+from tlcourse.grading.assigning.seeds import NotAssigned, keep_seed, seed_of, seeds_path
+from tlcourse.grading.book.masters import load_course
 
 __all__ = ["NotAssigned", "assign", "seed_of", "seeds_path"]
 

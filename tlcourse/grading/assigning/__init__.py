@@ -1,0 +1,1 @@
+"""Make an assignment from exercises of the bank, with a private seed."""

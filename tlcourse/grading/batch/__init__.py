@@ -1,0 +1,1 @@
+"""A whole class: what is done is kept, the rest is spread over workers."""

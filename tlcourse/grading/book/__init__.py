@@ -1,0 +1,1 @@
+"""nbgrader's own side: its course, its gradebook, its folders, its exports."""

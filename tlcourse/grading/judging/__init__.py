@@ -1,0 +1,1 @@
+"""Say what a notebook that was run has earned, and why."""

@@ -1,0 +1,1 @@
+"""Read what was handed in, and put its answers into the teacher's notebook."""

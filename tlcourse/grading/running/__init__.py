@@ -1,0 +1,1 @@
+"""Run a notebook in an isolated kernel that may be hostile."""
