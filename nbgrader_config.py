@@ -10,7 +10,12 @@ for room in ("release", "submitted", "autograded", "feedback", "solution"):
 c.ZipCollectApp.downloaded_directory = "classroom/downloaded"
 c.CourseDirectory.db_url = "sqlite:///classroom/gradebook.db"
 c.GenerateAssignment.preprocessors = RELEASE
-c.HTMLExporter.sanitize_html = True  # no learner's script runs in formgrader
+# No learner's script runs in formgrader: neither in outputs, nor in text, which its
+# templates show unsanitized.
+c.HTMLExporter.sanitize_html = True
+c.HTMLExporter.filters = {
+    "markdown2html": "tlcourse.grading.feedback.cleaning.safe_markdown"
+}
 # Without this, formgrader would print hidden tests into feedback.
 c.GenerateFeedback.exporter_class = (
     "tlcourse.grading.feedback.exporter.FeedbackExporter"

@@ -97,16 +97,9 @@ class Variants:
         return self._earned[exercise, which, seed]
 
     def _seed_for(self, student: str) -> int:
-        if not self.per_student:
-            return self.seed
-        from tlcourse.grading.unit import student_seed
+        from tlcourse.grading.judging.checking import seed_for
 
-        return student_seed(
-            sys.modules["tlcourse.grading.records"].Assignment(
-                name=self.assignment, masters=(), seed=self.seed, per_student=True
-            ),
-            student,
-        )
+        return seed_for(self.seed, self.per_student, student)
 
     def _judge(self, exercise: str, which: str, seed: int) -> Report:
         """By the one judge, in this process: these answers are the course's own."""

@@ -75,7 +75,7 @@ def ours(folder: Path, workers: int) -> Graded:
             with contextlib.suppress(psutil.Error):
                 grader = psutil.Process(pid)
                 sizes = [child.memory_info().rss for child in grader.children()]
-                mib = grader.memory_info().rss / 2**20, max(sizes) / 2**20
+                mib = grader.memory_info().rss / 2**20, max(sizes, default=0) / 2**20
                 moments.append(Moment(done, cpu, *mib))
 
     command = [sys.executable, "-m", "tlcourse", "grade", ASSIGNMENT]
@@ -103,7 +103,7 @@ def side_by_side(one: Graded, students: int, beside: Usage, few: int) -> None:
 
 
 def workers_table(one: Graded, two: Graded) -> None:
-    """Print the rate of one and two workers; returns the speed-up."""
+    """Print the rate of one and two workers, and the speed-up."""
     print("| workers | submissions per minute |\n|---|---|")
     for count, graded in ((1, one), (2, two)):
         print(f"| {count} | {60 * graded.rate:.0f} |")

@@ -1,6 +1,7 @@
-"""Run every benchmark and write docs/PERFORMANCE.md: ``python benchmarks/table.py``.
+"""Run benchmarks and write docs/PERFORMANCE.md: ``python benchmarks/table.py``.
 
-Takes some minutes on a machine that does nothing else.
+All take half an hour on a machine that does nothing else. With titles, such as
+``python benchmarks/table.py Grading MAML``, only those are run; the rest stays.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = ROOT / "docs" / "PERFORMANCE.md"
 PARTS = {
     "Notebooks": ("notebooks.py", "Kernel start included; one thread."),
     "Import": ("import_time.py", "A fresh Python each time; medians."),
@@ -41,10 +43,22 @@ def output(script: str) -> str:
     return done.stdout.strip()
 
 
+def written() -> dict[str, str]:
+    """The sections of the document as it stands, by title."""
+    sections = DOCUMENT.read_text("utf-8").split("\n## ")[1:]
+    return {
+        title: rest.strip() for title, _, rest in (s.partition("\n") for s in sections)
+    }
+
+
 def main() -> None:
     """Write the document."""
     import torch
 
+    chosen = sys.argv[1:] or list(PARTS)
+    if unknown := set(chosen) - set(PARTS):
+        sys.exit(f"no such part: {', '.join(unknown)}. There are {', '.join(PARTS)}.")
+    sections = written() if sys.argv[1:] else {}
     lines = [
         "<!-- Written by `python benchmarks/table.py`; do not edit. -->",
         "# Performance",
@@ -53,12 +67,14 @@ def main() -> None:
         f"{os.cpu_count()} CPU cores, no GPU.",
     ]
     for title, (script, note) in PARTS.items():
-        print(f"{title} …", flush=True)
-        text = output(script)
-        table = text if text.startswith("|") else f"```\n{text}\n```"
-        lines += ["", f"## {title}", "", f"{note} `python benchmarks/{script}`", ""]
-        lines += [table]
-    (ROOT / "docs" / "PERFORMANCE.md").write_text("\n".join(lines) + "\n", "utf-8")
+        if title in chosen:
+            print(f"{title} …", flush=True)
+            text = output(script)
+            table = text if text.startswith("|") else f"```\n{text}\n```"
+            sections[title] = f"{note} `python benchmarks/{script}`\n\n{table}"
+        if title in sections:
+            lines += ["", f"## {title}", "", sections[title]]
+    DOCUMENT.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def test_grade_says_what_came_of_it(run, graded, course):
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "4 submissions: 3 graded, 1 stopped (2 by an earlier run)",
-        f"report {course}/report.html",
+        f"report: {course}/report.html",
     ]
     assert (graded.root, graded.name) == (course, "hw")
     assert graded.options.students is None and not graded.options.unsafe
@@ -167,6 +167,14 @@ def test_dry_run(run, course, monkeypatch):
     )
 
 
+def test_help_names_the_limits_as_they_are(run):
+    from tlcourse.sandbox.limits import Limits
+
+    words = " ".join(run("grade", "--help")[1].split())
+    for name, number in Limits().model_dump().items():
+        assert f"{name}={number:.0f}" in words
+
+
 def test_assign_lists_the_bank(run):
     from tlcourse.exercises import all_exercises
 
@@ -177,6 +185,7 @@ def test_assign_lists_the_bank(run):
         assert exercise.probe.title[:20] in lines[exercise.probe.id]
         if exercise.probe.forgeable:
             assert lines[exercise.probe.id].rstrip().endswith("yes")
+    assert "question" in lines["losses-why"]
 
 
 def test_assign_makes_a_source(run, course):
@@ -214,14 +223,15 @@ def test_export_names_the_file(run, course, monkeypatch):
         return ["2 questions wait for a person."]
 
     monkeypatch.setattr(exporting, "export", write)
+    reports = course / "reports"
     assert run("export")[:2] == (
         0,
-        "2 questions wait for a person.\nwrote grades.csv\n",
+        f"2 questions wait for a person.\nwrote {reports / 'grades.csv'}\n",
     )
     run("export", "hw", "--to", "moodle", "-o", "m.csv")
     run("export", "hw", "--to", "canvas")
     assert asked == [
-        (None, "csv", "grades.csv"),
+        (None, "csv", str(reports / "grades.csv")),
         ("hw", "moodle", "m.csv"),
-        ("hw", "canvas", "grades_canvas.csv"),
+        ("hw", "canvas", str(reports / "grades_canvas.csv")),
     ]

@@ -253,6 +253,7 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+@pytest.mark.slow  # test_session.py has the same without a disk
 def test_a_full_disk(made, tiny_disk, undisturbed):
     course = shutil.copytree(made, tiny_disk / "course")
     assert finish(start(course, "--students", "eve")) == 0, log(course)

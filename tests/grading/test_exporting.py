@@ -46,7 +46,7 @@ def test_csv_has_nbgraders_columns_and_every_student(course, tmp_path):
     assert (ada["score"], ada["max_score"], ada["email"]) == ("4", "17", "a@b.c")
     assert ada["timestamp"] == "2026-03-01 12:00:00"
     assert by_id["new"]["score"] == "0"
-    assert remarks == ["2 submissions still wait for a person's points."]
+    assert remarks == ["2 submissions wait for a person's points."]
 
 
 def test_csv_is_nbgraders_own_where_names_are_harmless(course, tmp_path):
@@ -129,7 +129,7 @@ def test_nbgrader_export_takes_it_as_a_plugin(course, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "still wait" in done.stderr
+    assert "wait for a person" in done.stderr
     assert path.read_text(encoding="utf-8").startswith("Student,ID,")
 
 
@@ -142,3 +142,9 @@ def _number(cell):
         return float(cell)
     except ValueError:
         return cell
+
+
+def test_a_gradebook_that_is_away_is_a_sentence(course, tmp_path, monkeypatch):
+    monkeypatch.setattr(course, "db_url", "sqlite:////nowhere/gradebook.db")
+    with pytest.raises(CourseError, match="does not open"):
+        export(course, None, "csv", tmp_path / "x.csv")

@@ -1,11 +1,14 @@
 """The teacher's guide and the page of threats say what is so."""
 
+import ast
+import datetime
 import re
 from pathlib import Path
 from typing import get_args
 
 import pytest
 from hostile import ATTACKS, escaping
+from nbgrader.utils import parse_utc
 from typer.testing import CliRunner
 
 from tlcourse.cli import app
@@ -31,6 +34,19 @@ def test_commands_of_the_guide_exist_with_their_options(line):
     assert shown.exit_code == 0, shown.output
     for option in (word for word in words if word.startswith("-")):
         assert option in re.sub(r"\x1b\[[0-9;]*m", "", shown.output)
+
+
+@pytest.mark.parametrize("assignment", ["hw1", "02_losses"])
+@pytest.mark.parametrize("student", ["ada", "marie-anne", "lise_m"])
+def test_the_pattern_for_zip_files_finds_the_student(student, assignment):
+    lines = re.search(r"named_regexp = (\(.*?\n\))", GUIDE, flags=re.S)
+    name = f"{student}_{assignment}_20260302T170500_exercises.ipynb"
+    found = re.match(ast.literal_eval(lines[1]), f"/work_hw1/extracted/all/{name}")
+    assert found["student_id"] == student
+    assert found["file_id"] == "exercises.ipynb"
+    # nbgrader reads `2026-03-02-17-05-00`, the example of its own guide, as 17:00.
+    when = datetime.datetime(2026, 3, 2, 17, 5)
+    assert parse_utc(found["timestamp"]).replace(tzinfo=None) == when
 
 
 def test_every_status_is_explained():

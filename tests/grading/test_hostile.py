@@ -229,7 +229,9 @@ def test_attack(graded, attack):
     assert result.status == attack.status, result.message
     most = {name.replace(".", "-"): float(get(name).points) for name in EXERCISES}
     earned = points(result)
-    if attack.full is None:
+    if attack.noticed:
+        assert attack.flags
+    elif attack.full is None:
         assert all(earned[name] in (0, most[name]) for name in most)
         assert earned[EXERCISES[1].replace(".", "-")] == 0
     else:

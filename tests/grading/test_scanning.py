@@ -12,6 +12,11 @@ from tlcourse.grading.judging.scanning import KINDS, scan
 
 ROOT = Path(__file__).resolve().parents[2]
 SUSPICIOUS = {
+    "own module": [
+        "import a_file_beside",
+        "from a_file_beside import f",
+        "import a_file_beside.part as p",
+    ],
     "tracing": [
         "import sys\nsys.setprofile(None)",
         "import sys as s\nf = s.settrace",

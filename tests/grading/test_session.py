@@ -22,7 +22,7 @@ from tlcourse.grading.batch.stopping import Interrupted, Stopped
 from tlcourse.grading.book.gradebook import Book
 from tlcourse.grading.digests import digest
 from tlcourse.grading.records import CellGrade, NotebookResult, Result
-from tlcourse.sandbox.isolation import NoIsolation
+from tlcourse.sandbox.isolation import Isolation, NoIsolation
 from tlcourse.sandbox.limits import Limits
 
 STUDENTS = ["Bob O'Neil", "ada", "carl", "dora", "eve"]
@@ -86,7 +86,7 @@ class Pool:
 def course(made, tmp_path, monkeypatch):
     monkeypatch.setattr(session, "open_client", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(session, "Pool", Pool)
-    monkeypatch.setattr(session, "find_isolation", lambda: "isolation of a kind")
+    monkeypatch.setattr(session, "find_isolation", lambda: Isolation("namespaces"))
     return shutil.copytree(made, tmp_path / "course")
 
 
@@ -332,6 +332,6 @@ def test_a_plan_touches_nothing(course):
     grade(course, students=("ada",))
     before = contents(course)
     plan = session.plan(course, NAME, Options())
-    assert plan.done == ("ada",) and plan.isolation == "isolation of a kind"
+    assert plan.done == ("ada",) and plan.isolation == "namespaces"
     assert set(plan.todo) == {*STUDENTS} - {"ada"}
     assert contents(course) == before

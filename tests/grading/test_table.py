@@ -57,6 +57,17 @@ def test_a_terminal_shows_who_is_running(clock):
     assert "and 2 more" in out.getvalue()
 
 
+def test_what_takes_a_while_is_shown_at_once_until_somebody_runs(clock):
+    shown, out = board(clock, terminal=True)
+    with shown:
+        shown.doing("starting the workers")
+        assert "starting the workers" in out.getvalue()
+        clock.now = 1.0
+        out.truncate(0)
+        shown.refresh({"ada": 0.0})
+        assert "running: ada" in out.getvalue()
+
+
 def test_a_few_updates_a_second_at_most(clock, monkeypatch):
     shown, out = board(clock, terminal=True)
     drawn = []

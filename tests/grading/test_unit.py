@@ -23,9 +23,10 @@ from papers import (
 
 from tlcourse.exercises import get
 from tlcourse.grading import unit
+from tlcourse.grading.judging.checking import seed_for
 from tlcourse.grading.records import Assignment, Submission
 from tlcourse.grading.running import serving
-from tlcourse.grading.unit import digest, grade_submission, student_seed
+from tlcourse.grading.unit import digest, grade_submission
 from tlcourse.sandbox.isolation import NoIsolation, find_isolation
 
 SEED = 11
@@ -301,7 +302,7 @@ def label_smoothing_ce(logits, targets, smoothing):
 @needs_isolation
 def test_every_student_may_have_cases_of_their_own():
     paper = PAPER.model_copy(update={"per_student": True})
-    assert student_seed(paper, "ada") != student_seed(paper, "bob") != SEED
+    assert seed_for(SEED, True, "ada") != seed_for(SEED, True, "bob") != SEED
     _, grades = graded(paper, loss=RIGHT)
     assert grades["losses-cross_entropy"].auto == 3
 

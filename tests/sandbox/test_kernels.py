@@ -3,6 +3,8 @@
 import asyncio
 import os
 import shutil
+import signal
+import subprocess
 from ast import literal_eval
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import tlcourse
 from tlcourse.exercises import get, wire
 from tlcourse.exercises.judging import verdict
+from tlcourse.sandbox import warden
 from tlcourse.sandbox.isolation import Isolation, NoIsolation, find_isolation
 from tlcourse.sandbox.limits import Limits
 from tlcourse.sandbox.server import ForkServer, ServerFailed
@@ -77,7 +80,7 @@ def ending(server, cell, limits=SMALL) -> str:
     async def main():
         async with kernel_of(server, limits=limits) as (manager, client):
             client.execute(cell)
-            await asyncio.wait_for(manager.provisioner.wait(), 60)
+            await asyncio.wait_for(manager.provisioner.wait(), 15)
             return manager.provisioner.ending
 
     return asyncio.run(main())
@@ -139,15 +142,53 @@ def test_nothing_can_be_written_but_memory(server):
             "memory",
         ),
         (
-            "import time\nopen('/box/run/x', 'wb').write(b'1' * 6_000_000)\n"
+            "import mmap, time\nx = mmap.mmap(-1, 900 * 2**20)\n"
+            "for i in range(0, len(x), 4096): x[i] = 1\ntime.sleep(60)",
+            "memory",
+        ),
+        (
+            "import subprocess, sys, time\n"
+            "hold = 'import time; x = bytearray(250 * 2**20); time.sleep(60)'\n"
+            "for _ in range(4): subprocess.Popen([sys.executable, '-Sc', hold])\n"
             "time.sleep(60)",
-            "disk",
+            "memory",
         ),
     ],
-    ids=["exit", "segfault", "kill", "memory", "disk"],
+    ids=["exit", "segfault", "kill", "memory", "shared memory", "programs"],
 )
 def test_how_a_kernel_ends_is_told(server, cell, how):
     assert ending(server, cell) == how
+
+
+UNSEEN = {
+    "memory without a name": "os.memfd_create('x')",
+    "a shared segment": "called(libc.shmget(0, 2**20, 0o1600))",
+    "a user namespace": "called(libc.unshare(0x10000000))",
+    "a fork into a namespace": "called(libc.syscall(clone, 0x10000011, 0, 0, 0, 0))",
+    "a mount": "called(libc.mount(b'tmpfs', b'/tmp', b'tmpfs', 0, None))",
+    "another group": "os.setpgid(0, 0)",
+    "a file beside the sockets": "open('/box/run/x', 'w')",
+    "a folder beside the sockets": "os.mkdir('/box/run/x')",
+}
+
+
+def test_nothing_is_used_that_a_warden_cannot_see(server):
+    prepare = (
+        "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+        "clone = {'x86_64': 56, 'aarch64': 220}[os.uname().machine]\n"
+        "def called(value):\n"
+        "    if value == -1: raise OSError(ctypes.get_errno(), 'refused')"
+    )
+    seen = run(server, prepare, *UNSEEN.values())[1:]
+    assert dict(zip(UNSEEN, seen, strict=True)) == {
+        way: "OSError" if "sockets" in way else "PermissionError" for way in UNSEEN
+    }
+
+
+def test_a_process_that_leads_no_group_is_killed():
+    with subprocess.Popen(["sleep", "60"]) as process:  # it stays in this group
+        warden._signal(process.pid, signal.SIGKILL)
+        assert process.wait(10) == -signal.SIGKILL
 
 
 def test_what_is_too_large_is_an_error_of_the_cell(server):
@@ -257,6 +298,22 @@ def test_an_answer_is_observed_at_its_moment(server):
     assert observed(server, [ANSWERS], "right", later=everyone) == "signal 9"
 
 
+def test_no_other_process_helps_an_answer(server):
+    exercise = get(EXERCISES[0])
+    asked = {"exercise": exercise.id, "name": "f"}
+    cases = wire.encode_cases(exercise.probe.make(7))
+
+    async def main():
+        async with kernel_of(server) as (_, client):
+            start = "import subprocess; helper = subprocess.Popen(['sleep', '60'])"
+            await execute(client, start)
+            await _ask(client, "prepare", **asked)
+            await _ask(client, "observe", **asked, cases=cases, seconds=5.0)
+            return await execute(client, "helper.wait()")
+
+    assert asyncio.run(main()) == "-9"
+
+
 def test_a_server_that_dies_is_replaced(isolation):
     with ForkServer(None, isolation) as server:
         assert run(server, "print(1)") == ["1\n"]
@@ -266,10 +323,10 @@ def test_a_server_that_dies_is_replaced(isolation):
     assert not server.alive and not folder.exists()
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path):
+def test_a_server_that_cannot_start_says_why(isolation, tmp_path):
     shutil.copytree(Path(tlcourse.__file__).parent, tmp_path / "tlcourse")
     (tmp_path / "tlcourse" / "sandbox" / "forkserver.py").write_text("1 / 0")
-    server = ForkServer(tmp_path, find_isolation())
+    server = ForkServer(tmp_path, isolation)
     with pytest.raises(ServerFailed, match="ZeroDivisionError"):
         run(server, "1")
 

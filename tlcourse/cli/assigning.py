@@ -22,7 +22,7 @@ def assign(
         int | None, typer.Option(help="Decides the hidden cases.", min=1)
     ] = None,
     show: Annotated[
-        bool, typer.Option("--list", help="List the exercises there are.")
+        bool, typer.Option("--list", help="List the exercises and questions there are.")
     ] = False,
 ) -> None:
     """Make an nbgrader assignment from exercises of the bank.
@@ -60,12 +60,14 @@ def assign(
 
 
 def _list_exercises() -> None:
+    """The bank, in the order of the lessons; questions stand after their chapter."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from tlcourse.exercises import all_exercises
+    from tlcourse.exercises import get_probe
+    from tlcourse.grading.assigning.bank import read_bank
 
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("exercise", "title", "points", "min", "level", "kind", "forgeable"):
@@ -76,12 +78,18 @@ def _list_exercises() -> None:
             no_wrap=column != "title",
             overflow="fold",
         )
-    for exercise in all_exercises():
-        probe = exercise.probe
-        numbers = (f"{probe.points}", f"{probe.minutes}", f"{probe.level}")
-        forgeable = "yes" if probe.forgeable else ""
-        row = (probe.id, probe.title, *numbers, probe.kind, forgeable)
-        table.add_row(*map(Text, row))
+    for chapter in read_bank(course_root()).values():
+        for name, block in chapter.blocks.items():
+            if "." not in name:
+                points = f"{block[-1].metadata.nbgrader.points}"
+                row = (name, "A question that you mark", points, "", "", "question", "")
+                table.add_row(*map(Text, row))
+                continue
+            probe = get_probe(name)
+            numbers = (f"{probe.points}", f"{probe.minutes}", f"{probe.level}")
+            forgeable = "yes" if probe.forgeable else ""
+            row = (probe.id, probe.title, *numbers, probe.kind, forgeable)
+            table.add_row(*map(Text, row))
     console = Console()
     # A narrow terminal or a pipe gets longer lines, not cut ids.
     console.width = max(console.width, 120)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-NAME = "tlcourse-warm"
+from tlcourse.sandbox.kernelspec import NAME
+
 app = typer.Typer(
     no_args_is_help=True,
     help="A kernel that starts at once, for JupyterLab, nbval and nbgrader.",

@@ -62,8 +62,10 @@ def grade(
     The exit code is 1 if the grader itself failed on a submission; that one is
     graded again by the next run.
 
-    Limits are cell_seconds, total_seconds, memory_mb, processes, disk_mb,
-    output_bytes and file_mb.
+    A submission may use at most cell_seconds=60, total_seconds=600,
+    memory_mb=2000, processes=64, disk_mb=256, output_bytes=1000000 and
+    file_mb=20, unless --limits names other numbers. Other limits are another
+    grading: with them everybody is graded again.
 
     Examples:
 
@@ -121,8 +123,9 @@ def _show_summary(summary: Summary) -> None:
 
     counts = ", ".join(f"{n} {status}" for status, n in sorted(summary.counts.items()))
     kept = f" ({summary.kept} by an earlier run)" if summary.kept else ""
-    print(f"{sum(summary.counts.values())} submissions: {counts}{kept}")
-    print(f"report {summary.html}")
+    total = sum(summary.counts.values())
+    print(f"{total} submission{'s' * (total != 1)}: {counts}{kept}")
+    print(f"report: {summary.html}")
     for student, message in summary.errors:
         tell(RuntimeError(f"{student}: {message}"))
 
@@ -194,21 +197,27 @@ def export(
         Literal["csv", "canvas", "moodle"], typer.Option(help="For which system.")
     ] = "csv",
     path: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file to write.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The file to write; by default among the reports."
+        ),
     ] = None,
 ) -> None:
     """Write grades for another system: a table, Canvas or Moodle.
 
     Examples:
 
-      tlcourse export                              all assignments, grades.csv
+      tlcourse export                         all, classroom/reports/grades.csv
       tlcourse export 02_losses --to canvas
       tlcourse export 02_losses --to moodle -o moodle.csv
     """
     from tlcourse.grading.book.exporting import export as write
     from tlcourse.grading.book.masters import load_course
 
-    path = path or Path("grades.csv" if to == "csv" else f"grades_{to}.csv")
-    for sentence in write(load_course(course_root()), assignment, to, path):
+    course = load_course(course_root())
+    if path is None:  # where git does not see it
+        path = course.reports / ("grades.csv" if to == "csv" else f"grades_{to}.csv")
+        path.parent.mkdir(parents=True, exist_ok=True)
+    for sentence in write(course, assignment, to, path):
         print(sentence)
     print(f"wrote {path}")

@@ -189,8 +189,10 @@ def _same(before: Any, after: Any) -> bool:
 def _describe(error: BaseException) -> Raised:
     """The exception with the last line of the learner's own code it passed."""
     line, lineno = "", 0
-    for frame in traceback.extract_tb(error.__traceback__):
-        if frame.line and not frame.filename.startswith(_NOT_THE_LEARNERS):
+    # Only lines of the learner's are looked up: reading whole files of torch is slow.
+    frames = traceback.walk_tb(error.__traceback__)
+    for frame in traceback.StackSummary.extract(frames, lookup_lines=False):
+        if not frame.filename.startswith(_NOT_THE_LEARNERS) and frame.line:
             line, lineno = frame.line.strip(), frame.lineno or 0
     try:
         message = str(error)[:500]

@@ -6,21 +6,15 @@ import time
 from functools import partial
 
 from tlcourse.grading.digests import digest
-from tlcourse.grading.judging.checking import seed_for
 from tlcourse.grading.judging.paper import Paper
 from tlcourse.grading.records import Assignment, Result, Status, Submission
 from tlcourse.grading.running.planning import Clock
 from tlcourse.grading.running.serving import close_servers, kernels
 from tlcourse.sandbox.isolation import NoIsolation
 
-__all__ = ["close_servers", "digest", "grade_submission", "student_seed"]
+__all__ = ["close_servers", "digest", "grade_submission"]
 
 _WORST: tuple[Status, ...] = ("graded", "stopped", "missing", "unreadable", "error")
-
-
-def student_seed(assignment: Assignment, student: str) -> int:
-    """What decides the hidden cases of one student."""
-    return seed_for(assignment.seed, assignment.per_student, student)
 
 
 def grade_submission(assignment: Assignment, submission: Submission) -> Result:
@@ -65,9 +59,10 @@ def _second_try(assignment: Assignment, submission: Submission) -> Result:
 
 def _graded(assignment: Assignment, submission: Submission) -> Result:
     papers = [Paper(assignment, submission, m) for m in assignment.masters]
-    clock = Clock(assignment.limits.total_seconds)
+    seconds = assignment.limits.total_seconds
+    clock, looking = Clock(seconds), Clock(seconds)
     begin = partial(kernels, assignment, _files(assignment, submission))
-    results = tuple(paper.graded(begin, clock) for paper in papers)
+    results = tuple(paper.graded(begin, clock, looking) for paper in papers)
     worst = max(results, key=lambda result: _WORST.index(result.status))
     flags = (flag for paper in papers for flag in paper.flags)
     return Result(

@@ -86,12 +86,17 @@ def _load(names: Iterable[str]) -> None:
 
 
 def _load_probes(exercises: list[str]) -> None:
-    """Before any learner's code runs, so that nothing of theirs can stand in."""
-    from tlcourse.exercises import observing, wire  # noqa: F401
-    from tlcourse.exercises.catalog import get_probe
+    """Before any learner's code runs, so that nothing of theirs can stand in.
 
-    for exercise in exercises:
-        get_probe(exercise)
+    Each probe is used once, too: what it looks up then is known in every fork.
+    """
+    from tlcourse.exercises import wire
+    from tlcourse.exercises.catalog import get_probe
+    from tlcourse.exercises.observing import observe
+
+    for probe in map(get_probe, exercises):
+        run = observe(probe, wire.MISSING, probe.make(0), guarded=True)
+        wire.encode_run(run)
 
 
 if __name__ == "__main__":

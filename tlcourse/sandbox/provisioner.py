@@ -23,10 +23,11 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning import KernelProvisionerBase, LocalProvisioner
 
+from tlcourse.sandbox.kernelspec import NAME
 from tlcourse.sandbox.limits import Limits
 from tlcourse.sandbox.server import ForkServer
 
-NAME = "tlcourse-warm"
+_END_SECONDS = 5.0  # how long the end of a killed kernel is waited for
 _PORTS = ("shell", "iopub", "stdin", "hb", "control")
 
 
@@ -123,7 +124,7 @@ class WarmProvisioner(LocalProvisioner):
     async def wait(self) -> int | None:
         """Wait for the kernel's end."""
         while (status := await self.poll()) is None:
-            await asyncio.sleep(0.01)
+            await _readable(self._connection)
         return status
 
     async def send_signal(self, signum: int) -> None:
@@ -133,12 +134,14 @@ class WarmProvisioner(LocalProvisioner):
                 self._connection.send(b"%d\n" % signum)
 
     async def kill(self, restart: bool = False) -> None:
-        """Kill the kernel and all its processes."""
+        """Kill the kernel and all its processes, and see them end."""
         await self.send_signal(signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.wait(), _END_SECONDS)
 
     async def terminate(self, restart: bool = False) -> None:
         """Kill it: a forked kernel has nothing to save."""
-        await self.send_signal(signal.SIGKILL)
+        await self.kill(restart)
 
     async def cleanup(self, restart: bool = False) -> None:
         """Close the connection: the warden then ends whatever is left."""
@@ -149,6 +152,19 @@ class WarmProvisioner(LocalProvisioner):
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
         await super().cleanup(restart=restart)
+
+
+async def _readable(connection: socket.socket) -> None:
+    """Wait until the warden has said something, or for a second."""
+    # A loop has one reader for each descriptor, and several may wait: a copy for each.
+    loop, descriptor = asyncio.get_running_loop(), os.dup(connection.fileno())
+    said = loop.create_future()
+    loop.add_reader(descriptor, lambda: said.done() or said.set_result(None))
+    try:
+        await asyncio.wait({said}, timeout=1)
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 def _send(connection: socket.socket, request: dict[str, Any]) -> None:

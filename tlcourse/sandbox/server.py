@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcourse.sandbox.limits import Limits
+from tlcourse.sandbox.limits import ONE_THREAD, Limits
 
 if TYPE_CHECKING:
     from tlcourse.sandbox.isolation import Isolation
@@ -34,11 +34,6 @@ if TYPE_CHECKING:
 
 START_SECONDS = 120  # a cold disk and a busy computer: torch alone takes many seconds
 RUN = "run"  # the folder of sockets, below the server's own
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-}
 
 
 class ServerFailed(RuntimeError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Sequence
 from functools import cache
 
 # linux/sched.h
@@ -39,11 +40,13 @@ _SYS_MOUNT_SETATTR = 442  # the same on every architecture but alpha
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_SET_SECCOMP = 22
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
+_SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 
 Path = str | os.PathLike[str]
@@ -126,6 +129,18 @@ def _prctl(option: int, *arguments: int) -> int:
 def set_no_new_privs() -> None:
     """From now on no program that is executed gains privileges, setuid or not."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def set_filter(program: Sequence[bytes]) -> None:
+    """seccomp(2): run a filter at every system call from now on.
+
+    Args:
+        program: ``struct sock_filter``, one after the other.
+    """
+    steps = ctypes.create_string_buffer(b"".join(program))
+    # struct sock_fprog: a number of 16 bits, a gap, a pointer
+    header = (ctypes.c_size_t * 2)(len(program), ctypes.addressof(steps))
+    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(header))
 
 
 def die_with_parent(signal: int) -> None:

@@ -13,16 +13,16 @@ import os
 import select
 import signal
 import socket
-from pathlib import Path
+import time
 
 from tlcourse.sandbox import kernel
 from tlcourse.sandbox import syscalls as sc
 from tlcourse.sandbox.limits import Limits
-from tlcourse.sandbox.mounts import RUN
 
 LOOK_SECONDS = 0.05  # how often a kernel's use of memory and processes is looked at
-MAX_RUN_BYTES = 1_000_000  # in the folder of sockets, which is on the host's disk
+LOOK_CLOSER_SECONDS = 0.5  # the exact look takes milliseconds for each process
 _MB = 2**20
+_UNBACKED = (b"Pss_Anon:", b"Pss_Shmem:")  # memory that is no file's on a disk
 
 
 def keep(connection: socket.socket, isolated: bool, user: int | None) -> None:
@@ -33,7 +33,7 @@ def keep(connection: socket.socket, isolated: bool, user: int | None) -> None:
         request = json.loads(reader.readline())
     except ValueError:  # whoever asked is gone
         return
-    watch = Watch(Limits(**request["limits"]), request["folder"]) if isolated else None
+    watch = Watch(Limits(**request["limits"])) if isolated else None
     if isolated:
         sc.unshare(sc.CLONE_NEWPID)  # for the child: it becomes process number 1
     pid = os.fork()
@@ -84,10 +84,11 @@ def _receive(connection: socket.socket) -> bytes:
 
 def _signal(pid: int, number: int) -> None:
     """Signal the kernel; a kill takes its group, or all of its namespace."""
+    if number == signal.SIGKILL:
+        # It may have left its group, or not have made it yet.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, number)
     with contextlib.suppress(ProcessLookupError):
-        if number == signal.SIGKILL:
-            with contextlib.suppress(PermissionError):
-                os.killpg(pid, number)
         os.kill(pid, number)
 
 
@@ -105,31 +106,29 @@ class Watch:
 
     Args:
         limits: memory and processes count here; the rest is set in the kernel.
-        folder: the name of the kernel's folder of sockets.
     """
 
-    def __init__(self, limits: Limits, folder: str) -> None:
+    def __init__(self, limits: Limits) -> None:
         """Note what the server holds already."""
         self.limits = limits
-        self.sockets = Path(RUN, folder)
         self._base = _resident(os.getpid())[0]
+        self._looked = 0.0
 
     def look(self, pid: int) -> str:
-        """``memory``, ``processes``, ``disk``, or an empty string."""
+        """``memory``, ``processes``, or an empty string."""
         members = _in_namespace_of(pid)
         used = [_resident(member) for member in members]
         if sum(threads for _, threads in used) > self.limits.processes:
             return "processes"
-        most = self.limits.memory_mb * _MB
-        if (
-            sum(max(0, size - self._base) for size, _ in used) > most
-            and sum(map(_proportional, members)) - self._base > most
-        ):
-            return "memory"
-        with contextlib.suppress(OSError), os.scandir(self.sockets) as entries:
-            sizes = [entry.stat(follow_symlinks=False).st_size for entry in entries]
-            if sum(sizes) > MAX_RUN_BYTES or len(sizes) > 100:
-                return "disk"
+        allowed, now = self.limits.memory_mb * _MB, time.monotonic()
+        # Of a fork these sizes are too large, as it shares what the server holds; of a
+        # program they are right. So they only tell when to look closer.
+        close = now - self._looked > LOOK_CLOSER_SECONDS
+        close |= sum(max(0, size - self._base) for size, _ in used) > allowed
+        if close and sum(size for size, _ in used) - self._base > allowed:
+            self._looked = now
+            if sum(map(_proportional, members)) - self._base > allowed:
+                return "memory"
         return ""
 
 
@@ -164,7 +163,6 @@ def _resident(pid: int) -> tuple[int, int]:
 def _proportional(pid: int) -> int:
     """Resident bytes with shared pages divided by their sharers; exact, but slow."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-        for line in file:
-            if line.startswith(b"Pss_Anon:"):
-                return int(line.split()[1]) * 1024
+        sizes = (line.split() for line in file if line.startswith(_UNBACKED))
+        return sum(int(size) * 1024 for _, size, _ in sizes)
     return 0

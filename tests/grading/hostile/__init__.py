@@ -4,11 +4,13 @@ from hostile import (
     cells,
     cheating,
     crashing,
+    draining,
     endless,
     escaping,
     files,
     forging,
     honest,
+    importing,
     output,
     pages,
     resources,
@@ -27,6 +29,8 @@ FAMILIES = {
     "values": values,
     "cheating": cheating,
     "escaping": escaping,
+    "importing": importing,
+    "draining": draining,
     "pages": pages,
     "honest": honest,
 }
@@ -53,6 +57,9 @@ returns-objects returns-a-sparse-tensor returns-a-meta-tensor returns-a-sly-numb
 raises-always-a-value-error is-not-there searches-other-processes imports-the-keys
 is-the-reference shadows-torch-by-a-cell returns-scripts is-called-script
 raises-scripts logs uses-magics asks-for-hints sets-a-seed uses-threads
+hides-memory-in-memfd hides-memory-in-shared-segments hides-memory-in-programs
+fills-the-socket-folder nests-folders-among-sockets falls-silent replies-with-brackets
+is-made-of-spaces prints-in-many-cells asks-to-be-looked-at-again
 turns-gradients-off has-a-class-of-its-own has-a-broken-cell-of-its-own prints
 """
 MORE = frozenset(_MORE.split())

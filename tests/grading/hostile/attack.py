@@ -69,6 +69,7 @@ class Attack:
         flags: kinds of flags it must have.
         hidden: words that must be nowhere in the graded notebook.
         links: symbolic links to plant, from the submission to a course's file.
+        noticed: it may earn something, for a person to look at: ``flags`` count.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Attack:
     flags: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     links: Mapping[str, str] | None = None
+    noticed: bool = False
 
 
 def write(exercise: str, body: str) -> str:

@@ -31,7 +31,65 @@ if os.fork() == 0:
     os._exit(0)
 """
 
+_SHARED = """\
+import mmap, time
+block = mmap.mmap(-1, 3 * 2**30)
+for place in range(0, 3 * 2**30, 4096):
+    block[place] = 1
+time.sleep(0.5)
+"""
+_MEMFD = """\
+import os, time
+for _ in range(80):
+    os.write(os.memfd_create("x"), bytes(40_000_000))
+"""
+_SEGMENTS = """\
+import ctypes
+libc = ctypes.CDLL(None)
+libc.shmat.restype = ctypes.c_void_p
+for _ in range(30):
+    name = libc.shmget(0, ctypes.c_size_t(100_000_000), 0o1600)
+    if name == -1:
+        raise OSError("refused")
+    place = libc.shmat(name, None, 0)
+    ctypes.memset(place, 1, 100_000_000)
+    libc.shmdt(ctypes.c_void_p(place))
+"""
+_PROGRAMS = """\
+import subprocess, sys, time
+code = "b = bytearray(120_000_000); b[::4096] = b[::4096]; import time; time.sleep(6)"
+for _ in range(25):
+    subprocess.Popen([sys.executable, "-S", "-c", code])
+time.sleep(2.5)
+"""
+_NAMESPACE = """\
+import ctypes
+if ctypes.CDLL(None).unshare(0x10000000 | 0x20000000 | 0x20000):
+    raise OSError("refused")
+"""
+_SOCKETS = """\
+import os
+os.makedirs("/box/run/d/e", exist_ok=True)
+for i in range(20):
+    with open(f"/box/run/d/e/{i}", "wb") as file:
+        file.write(bytes(40_000_000))
+"""
+_NESTED = """\
+import os
+os.chdir("/box/run")
+for _ in range(3_000):
+    os.mkdir("d")
+    os.chdir("d")
+"""
+
 ATTACKS = (
+    breaking_cell("hides-memory-in-shared-mappings", ROW, _SHARED, *STOPPED),
+    breaking_cell("hides-memory-in-memfd", ROW, _MEMFD, "failed"),
+    breaking_cell("hides-memory-in-shared-segments", ROW, _SEGMENTS, "failed"),
+    breaking_cell("hides-memory-in-programs", ROW, _PROGRAMS, *STOPPED, full=None),
+    breaking_cell("makes-a-user-namespace", ROW, _NAMESPACE, "failed"),
+    breaking_cell("fills-the-socket-folder", ROW, _SOCKETS, "failed"),
+    breaking_cell("nests-folders-among-sockets", ROW, _NESTED, "failed"),
     breaking_cell(
         "takes-3-gigabytes",
         ROW,

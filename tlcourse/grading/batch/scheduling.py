@@ -157,7 +157,9 @@ class Pool:
         )
 
     def _note(self, event: tuple[float, Any]) -> None:
-        self.running[event[1]] = time.monotonic()
+        student = event[1]  # comes from dask's thread, perhaps after the result
+        if any(task.submission.student == student for task in [*self._open.values()]):
+            self.running[student] = time.monotonic()
 
     def _wait_for_workers(self, tick: Tick) -> None:
         while True:

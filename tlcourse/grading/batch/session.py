@@ -75,6 +75,7 @@ def grade(
             todo = run.todo(students)
             for first in todo:  # no worker is started where nothing is to be done
                 run.spread(chain([first], todo), work, scratch)
+            shown.doing("writing the report")
             from tlcourse.grading.report import write_report  # needs matplotlib
 
             html, json = write_report(course, name, run.journal.results())
@@ -92,7 +93,7 @@ def plan(root: Path, name: str, options: Options) -> Plan:
         kept = _kept(journal, assignment, submission, options)
         (done if kept else todo).append(submission.student)
     try:
-        what, isolated = str(find_isolation()), True
+        what, isolated = find_isolation().kind, True
     except NoIsolation as error:
         what, isolated = str(error), False
     if options.unsafe:
@@ -125,6 +126,7 @@ class _Run:
     def tick(self, running: Mapping[str, float] = MappingProxyType({})) -> None:
         self.board.refresh(running)
         if self.asked:
+            self.board.doing("stopping, in order; Ctrl-C again stops at once")
             raise Interrupted(self.asked[0])
 
     def todo(self, students: list[str]) -> Iterator[Submission]:
@@ -146,10 +148,12 @@ class _Run:
         options = self.options
         seconds = _hung_after(options.limits)
         workers = min(options.workers, self.board.total)
+        self.board.doing("starting the workers")
         with open_client(workers, options.scheduler, scratch) as client:
             pool = Pool(client, self.assignment, work, seconds, (NoIsolation,))
             for submission, result in pool.run(submissions, self.tick):
                 self.finish(submission, result)
+            self.board.doing("ending the workers")
 
     def finish(self, submission: Submission, result: Result) -> None:
         """Keep a new result: the journal first."""

@@ -46,6 +46,7 @@ class Board:
         self.total, self.counts, self.kept = total, Counter[str](), 0
         self._clock, self._began, self._shown = clock, clock(), clock()
         self._running: dict[str, float] = {}
+        self._doing = ""
         self._live: Live | None = None
 
     def __enter__(self) -> Board:
@@ -92,10 +93,18 @@ class Board:
         if now - self._shown < (_LIVE_EVERY if self._live else _LINE_EVERY):
             return
         self._shown, self._running = now, dict(running)
+        if running:
+            self._doing = ""
         if self._live:
             self._live.update(self._table(), refresh=True)
         else:
             self.say(self.line())
+
+    def doing(self, what: str) -> None:
+        """Show at once what takes a while now, beside or instead of grading."""
+        self._doing = what
+        if self._live:
+            self._live.update(self._table(), refresh=True)
 
     def line(self) -> str:
         """The state in one line."""
@@ -133,7 +142,8 @@ class Board:
         text = ", ".join(names[:_MOST_NAMES]) + (
             f" and {more} more" if more > 0 else ""
         )
-        table.caption = Text(f"running: {text or 'nobody yet'}", overflow="ellipsis")
+        caption = self._doing or f"running: {text or 'nobody'}"
+        table.caption = Text(caption, overflow="ellipsis")
         return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from nbgrader.apps.baseapp import NbGrader
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import chdir
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 
 class CourseError(ValueError):
@@ -87,3 +89,24 @@ def _absolute(db_url: str, root: str) -> str:
     if url.get_backend_name() == "sqlite" and url.database not in (None, ":memory:"):
         url = url.set(database=str(Path(root, url.database)))
     return url.render_as_string(hide_password=False)
+
+
+@contextmanager
+def opened(course: Course) -> Iterator[None]:
+    """Around what opens the gradebook: says so where that fails.
+
+    nbgrader calls `alembic` by name: this environment's own must be found.
+
+    Raises:
+        CourseError: the gradebook is away.
+    """
+    old = os.environ.get("PATH", "")
+    os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + old
+    try:
+        yield
+    except SQLAlchemyError as error:
+        url = make_url(course.db_url).render_as_string()
+        reason = str(getattr(error, "orig", None) or error).strip()
+        raise CourseError(f"The gradebook {url} does not open: {reason}") from error
+    finally:
+        os.environ["PATH"] = old

@@ -21,7 +21,7 @@ from nbgrader.api import Assignment, Gradebook, Student, SubmittedAssignment
 from nbgrader.plugins import ExportPlugin
 from traitlets import Unicode
 
-from tlcourse.grading.book.courses import Course, CourseError
+from tlcourse.grading.book.courses import Course, CourseError, opened
 
 Cell = str | float | datetime | None
 
@@ -73,7 +73,8 @@ class _TableExporter(ExportPlugin):
         scores = _scores(gradebook, {a.id for a in assignments})
         _write(Path(self.to), self.rows(assignments, students, scores))
         unfinished = sum(score.unfinished for score in scores.values())
-        by_hand = f"{unfinished} submissions still wait for a person's points."
+        who = "submission waits" if unfinished == 1 else "submissions wait"
+        by_hand = f"{unfinished} {who} for a person's points."
         return [by_hand] * bool(unfinished) + self.remarks(assignments)
 
     def remarks(self, assignments: Sequence[Assignment]) -> list[str]:
@@ -187,7 +188,7 @@ def export(
     Raises:
         CourseError: the gradebook has no such assignment, or there is none at all.
     """
-    with Gradebook(course.db_url, course.course_id) as book:
+    with opened(course), Gradebook(course.db_url, course.course_id) as book:
         names = [found.name for found in book.assignments]
         if assignment not in (None, *names) or not names:
             known = f"It has {', '.join(names)}." if names else "It is empty."

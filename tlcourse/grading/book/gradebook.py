@@ -157,21 +157,23 @@ class Book(AbstractContextManager):
                 return done
             except _HOPELESS as error:
                 self.close()
-                raise Refused(self._sentence(result, error)) from error
+                end_of_it = "It is graded again by the next run."
+                raise Refused(self._sentence(result, error, end_of_it)) from error
             except _PASSING as error:
                 self.close()
                 if time.monotonic() + wait > end:
-                    raise BookError(self._sentence(result, error)) from error
+                    kept = "Nothing is lost: the result is kept in the reports folder."
+                    raise BookError(self._sentence(result, error, kept)) from error
                 time.sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT)
             except BaseException:
                 self.close()  # half a submission is rolled back
                 raise
 
-    def _sentence(self, result: Result, error: Exception) -> str:
+    def _sentence(self, result: Result, error: Exception, then: str) -> str:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         return (
             f"The gradebook {self._url.render_as_string()} did not take the grades of "
-            f"{result.student} for {result.assignment}: {reason}. Nothing is lost: the "
-            "result is kept in the reports folder. Mend this and run the command again."
+            f"{result.student} for {result.assignment}: {reason}. {then} Mend this and "
+            "run the command again."
         )

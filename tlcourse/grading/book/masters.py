@@ -10,12 +10,9 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import json
-import os
 import re
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -28,12 +25,11 @@ from nbgrader.preprocessors import InstantiateTests, SaveCells
 from nbgrader.utils import capture_log, chdir, find_all_files, temp_attrs
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from traitlets.config import Config
 
 from tlcourse.grading.assigning.seeds import seed_of
-from tlcourse.grading.book.courses import Course, CourseError, load_course
+from tlcourse.grading.book.courses import Course, CourseError, load_course, opened
 from tlcourse.grading.records import Assignment, Master, Rule
 from tlcourse.sandbox.limits import Limits
 
@@ -76,7 +72,7 @@ def load_assignment(
     found = {path.stem: path for path in sorted(folder.glob("[!.]*.ipynb"))}
     if not found:
         raise CourseError(_unknown(course, name, folder))
-    with _reading_gradebook(course):
+    with opened(course):
         if not _is_known(course, name, found):
             if not generate:
                 raise CourseError(
@@ -101,21 +97,6 @@ def load_assignment(
         limits=limits or Limits(),
         isolated=isolated,
     )
-
-
-@contextmanager
-def _reading_gradebook(course: Course) -> Iterator[None]:
-    """nbgrader calls `alembic` by name: this environment's own must be found."""
-    old = os.environ.get("PATH", "")
-    os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + old
-    try:
-        yield
-    except SQLAlchemyError as error:
-        url = make_url(course.db_url).render_as_string()
-        reason = str(getattr(error, "orig", None) or error).strip()
-        raise CourseError(f"The gradebook {url} does not open: {reason}") from error
-    finally:
-        os.environ["PATH"] = old
 
 
 def _unknown(course: Course, name: str, folder: Path) -> str:

@@ -13,6 +13,8 @@ import re
 import warnings
 
 from bleach.sanitizer import Cleaner
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 from nbconvert.filters import strip_ansi
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
@@ -102,17 +104,39 @@ def html(text: object, budget: Budget) -> Markup | None:
         return None
 
 
-def markdown(text: object, budget: Budget) -> Markup:
-    """A learner's Markdown, rendered and cleaned; formulas stay as they were typed."""
+def markdown(
+    text: object, budget: Budget, pictures: object = None, escape: bool = False
+) -> Markup:
+    """Somebody's Markdown, rendered and cleaned; formulas stay as they were typed.
+
+    Args:
+        text: what was written.
+        budget: what the page may still hold.
+        pictures: the cell's attachments.
+        escape: whether HTML in it is shown as text.
+    """
     source = plain(text)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            renderer = IPythonRenderer(escape=False, exclude_anchor_links=True)
+            renderer = IPythonRenderer(
+                escape=escape, exclude_anchor_links=True, attachments=pictures or {}
+            )
             rendered = html(MarkdownWithMath(renderer=renderer).render(source), budget)
     except Exception:  # for example an attachment that is not there
         rendered = None
     return preformatted(source, budget) if rendered is None else rendered
+
+
+@pass_context
+def safe_markdown(context: Context, text: object) -> Markup:
+    """In formgrader's pages, in place of nbconvert's filter ``markdown2html``.
+
+    Its templates show a learner's answer as that filter leaves it, scripts and all,
+    whatever ``HTMLExporter.sanitize_html`` says; and there a script could grade.
+    """
+    pictures = context.get("cell", {}).get("attachments")
+    return markdown(text, Budget(), pictures)
 
 
 def picture(mime: str, data: object, budget: Budget) -> Markup:

@@ -17,7 +17,7 @@ from tlcourse.exercises.catalog import UnknownExercise, get_probe
 from tlcourse.exercises.feedback import Report
 from tlcourse.grading.book.marks import Mark, Marks
 from tlcourse.grading.feedback.cells import error_of, is_learners, source_of
-from tlcourse.grading.feedback.cleaning import Budget, plain
+from tlcourse.grading.feedback.cleaning import Budget, markdown, plain
 from tlcourse.grading.records import CellGrade, NotebookResult
 
 _SAYS = {
@@ -66,7 +66,7 @@ class Entry:
         groups: name, right and all cases of each group, for the kit's exercises.
         message: the sentence that helps.
         detail: expected, got, and the kind of case; or the error of a visible test.
-        comments: what the teacher wrote.
+        comments: what the teacher wrote, in Markdown as formgrader says.
         answer: to a question that a person grades, cleaned.
     """
 
@@ -80,7 +80,7 @@ class Entry:
     groups: tuple[tuple[str, int, int], ...] = ()
     message: str = ""
     detail: str = ""
-    comments: tuple[str, ...] = ()
+    comments: tuple[Markup, ...] = ()
     answer: Markup | None = None
 
     @property
@@ -111,7 +111,7 @@ def entries(
             learner's code could have put there.
     """
     cells = {_id(cell): cell for cell in notebook.cells} if notebook else {}
-    comments = _comments(result, notebook, marks)
+    comments = _comments(result, notebook, marks, budget)
     sealed = bool(hidden) or private
     found = []
     for grade in result.grades:
@@ -141,7 +141,7 @@ def _of_test(entry: Entry, cell: NotebookNode, hidden: bool, sealed: bool) -> En
     return replace(entry, title=title, message=message, detail=detail)
 
 
-def _entry(grade: CellGrade, mark: Mark | None, comments: tuple[str, ...]) -> Entry:
+def _entry(grade: CellGrade, mark: Mark | None, comments: tuple[Markup, ...]) -> Entry:
     status = "manual" if grade.auto is None else grade.status
     read = status == "manual" and mark is not None and mark.by_hand
     return Entry(
@@ -220,17 +220,21 @@ def _id(cell: NotebookNode) -> str:
 
 
 def _comments(
-    result: NotebookResult, notebook: NotebookNode | None, marks: Marks
-) -> dict[str, tuple[str, ...]]:
+    result: NotebookResult, notebook: NotebookNode | None, marks: Marks, budget: Budget
+) -> dict[str, tuple[Markup, ...]]:
     """Comments by graded cell: nbgrader hangs them on the answer before the check."""
-    said = {c: t for (n, c), t in marks.comments.items() if n == result.name}
-    found: dict[str, tuple[str, ...]] = {}
-    open_: list[str] = []
+    said = {
+        cell: markdown(text[:_MAX_COMMENT], budget, escape=True)
+        for (name, cell), text in marks.comments.items()
+        if name == result.name and text
+    }
+    found: dict[str, tuple[Markup, ...]] = {}
+    open_: list[Markup] = []
     for cell in notebook.cells if notebook else ():
-        text = said.pop(_id(cell), "")
-        open_ += [plain(text, _MAX_COMMENT)] if text else []
+        if _id(cell) in said:
+            open_.append(said.pop(_id(cell)))
         if is_grade(cell) or is_task(cell):
             found[_id(cell)], open_ = tuple(open_), []
     last = result.grades[-1].grade_id if result.grades else ""
-    rest = (*open_, *(plain(text, _MAX_COMMENT) for text in said.values()))
+    rest = (*open_, *said.values())
     return {**found, last: (*found.get(last, ()), *rest)}

@@ -14,6 +14,7 @@ from nbgrader.preprocessors import ClearHiddenTests
 
 from tlcourse.grading.assigning.seeds import seed_of
 from tlcourse.grading.batch.journal import Journal
+from tlcourse.grading.book.courses import opened
 from tlcourse.grading.book.marks import Marks, MarksReader
 from tlcourse.grading.feedback.cells import learners_cells, take_out_hidden_tests
 from tlcourse.grading.feedback.cleaning import Budget
@@ -44,7 +45,7 @@ def write_feedback(
         The pages, in the order they were written.
     """
     written: list[Path] = []
-    with MarksReader(course, assignment) as reader:
+    with opened(course), MarksReader(course, assignment) as reader:
         writer = PageWriter(course, assignment)
         for result in results_of(course, assignment, students, reader):
             marks = reader.of(result.student)

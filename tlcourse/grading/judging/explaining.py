@@ -45,7 +45,7 @@ def _binds(source: str, name: str) -> bool:
     """Whether a cell gives a name its meaning; by its looks if it is no Python."""
     try:
         ast.parse(source)
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return bool(re.search(rf"\b(def|class)\s+{name}\b|\b{name}\s*=", source))
     return name in bound_names([source])
 

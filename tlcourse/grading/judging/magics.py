@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_LINE = re.compile(r"(?P<before>\s*(?:[\w.,* ]+=\s*)?)(?P<sign>%%?|!!?|\?)(?P<rest>.*)")
+_LINE = re.compile(
+    r"(?P<before>\s*(?:[\w.,*][\w.,* ]*=\s*)?)(?P<sign>%%?|!!?|\?)(?P<rest>.*)"
+)
 _HELP = re.compile(r"\s*%{0,2}[\w.]+\?{1,2}\s*")
 _AROUND_CODE = {"capture", "prun", "time", "timeit"}
 _HARMLESS = {
@@ -71,6 +73,9 @@ def split_magics(source: str) -> tuple[str, list[Magic]]:
 
 
 def _split_line(line: str) -> tuple[str, Magic | None]:
+    line = line.rstrip()
+    if not line:  # spaces alone keep a regular expression busy
+        return "", None
     if _HELP.fullmatch(line):
         return _indent(line) + "pass", None
     found = _LINE.fullmatch(line)

@@ -6,7 +6,7 @@ import asyncio
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cached_property, partial
 
 import nbformat
 from nbformat import NotebookNode
@@ -46,6 +46,7 @@ from tlcourse.grading.running.planning import CellRun, Clock, Plan
 
 # Kernels whose view of the package is made for these exercises.
 Kernels = Callable[[Sequence[str]], AbstractContextManager[Callable[[], Kernel]]]
+Again = Callable[[int], CellRun]  # looks a second time at the check cell of this index
 
 
 class Paper:
@@ -87,7 +88,8 @@ class Paper:
             return None
         how = merge if self._corrected else merge_stock
         merged = how(self.master, submitted, self.name)
-        self.flags += [*merged.flags, *scan(list(self._own_code(merged.notebook)))]
+        own = [*self._own_modules(), *self._own_code(merged.notebook)]
+        self.flags += [*merged.flags, *scan(own, self.assignment.files)]
         return merged.notebook
 
     def _own_code(self, notebook: NotebookNode) -> Iterator[tuple[str, str]]:
@@ -98,6 +100,12 @@ class Paper:
             if own and not is_locked(cell):
                 where = f"{self.name}, code cell {number(notebook.cells, index)}"
                 yield where, cell.source
+
+    def _own_modules(self) -> Iterator[tuple[str, str]]:
+        """Where and what: Python files that were handed in beside the notebook."""
+        for name, data in sorted(self.submission.files.items()):
+            if name.endswith(".py") and name not in self.assignment.files:
+                yield name, data.decode("utf-8", "replace")
 
     def _graded_cells(self) -> Iterator[tuple[str, float]]:
         for cell in self.master.cells:
@@ -112,16 +120,18 @@ class Paper:
         graded = ((i, c) for i, c in cells if is_grade(c) or is_task(c))
         return {cell.metadata.nbgrader.grade_id: index for index, cell in graded}
 
-    def graded(self, kernels: Kernels, clock: Clock) -> NotebookResult:
-        """Run the notebook and judge it."""
+    def graded(self, kernels: Kernels, clock: Clock, looking: Clock) -> NotebookResult:
+        """Run the notebook and judge it, within the submission's two times."""
         if self.merged is None:
             return self._ungraded()
         limits, exercises = self.assignment.limits, self._exercises
         with kernels(exercises) as begin:
-            run = NotebookRun(self.merged, self._plan(), begin, limits, clock)
+            plan = self._plan()
+            run = NotebookRun(self.merged, plan, begin, limits, clock, looking)
             asyncio.run(run.run())
+        again = partial(self._once_more, run, kernels, looking)
         grades = [
-            self._grade(run, kernels, name, most) for name, most in self._graded_cells()
+            self._grade(run, again, name, most) for name, most in self._graded_cells()
         ]
         self.flags += flags_of(run, self.name)
         message = how_it_stopped(run, self.name)
@@ -180,7 +190,7 @@ class Paper:
         return Plan(questions, tests, canaries.bound_names(sources))
 
     def _grade(
-        self, run: NotebookRun, kernels: Kernels, name: str, most: float
+        self, run: NotebookRun, again: Again, name: str, most: float
     ) -> CellGrade:
         index = self._places.get(name)
         if index is None:  # deleted: by the stock rule a person grades it
@@ -189,7 +199,7 @@ class Paper:
             )
         cell = self.merged.cells[index]
         if index in run.plan.questions:
-            report = self._report(run, kernels, index)
+            report = self._report(run, again, index)
             checking.put(report, cell)
             return CellGrade(
                 grade_id=name,
@@ -211,7 +221,7 @@ class Paper:
         where = f"{self.name}: {grade_id}"
         self.flags.append(Flag(kind=kind, where=where, what=what))
 
-    def _report(self, run: NotebookRun, kernels: Kernels, index: int) -> Report:
+    def _report(self, run: NotebookRun, again: Again, index: int) -> Report:
         """The verdict on one check cell."""
         question, ran = run.plan.questions[index], run.runs.get(index, CellRun())
         try:
@@ -219,7 +229,7 @@ class Paper:
             if isinstance(seen, Run) and blames_another(
                 question.exercise.probe, seen.forbidden
             ):
-                ran = self._once_more(run, kernels, index)
+                ran = again(index)
                 seen = checking.run_of(question, ran.observed, ran.why)
             if isinstance(seen, Report):
                 return seen
@@ -237,7 +247,9 @@ class Paper:
             said = "What your answer gave could not be read."
             return checking.crashed(question, said)
 
-    def _once_more(self, run: NotebookRun, kernels: Kernels, index: int) -> CellRun:
+    def _once_more(
+        self, run: NotebookRun, kernels: Kernels, clock: Clock, index: int
+    ) -> CellRun:
         """Ask again where the package lacks only what this exercise forbids.
 
         Else an answer would be refused for what only another exercise forbids.
@@ -246,7 +258,7 @@ class Paper:
         notebook = copy.deepcopy(self.merged)
         notebook.cells = notebook.cells[: index + 1]
         with kernels([question.check.exercise]) as begin:
-            clock = Clock(limits.total_seconds)
-            again = NotebookRun(notebook, Plan({index: question}), begin, limits, clock)
+            plan = Plan({index: question})
+            again = NotebookRun(notebook, plan, begin, limits, clock, clock)
             asyncio.run(again.run())
         return again.runs.get(index, CellRun())

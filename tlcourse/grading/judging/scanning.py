@@ -7,7 +7,10 @@ may need what is flagged, and a teacher decides.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
+from importlib.util import find_spec
 
 from tlcourse.grading.judging.magics import Magic, split_magics
 from tlcourse.grading.records import Flag
@@ -27,6 +30,8 @@ KINDS: Mapping[str, str] = {
     "code from text": "Code that is made from text cannot be read before it runs.",
     "computed name": "A name that is worked out at run time hides what is used.",
     "patched library": "Changing a library's or the kit's functions can fool tests.",
+    "own module": "It runs code from a file that is neither installed nor the "
+    "teacher's; the file may be another one by then.",
     "unreadable code": "This code cannot be read, so nothing is known about it.",
 }
 # Characters of a cell and of all cells: reading takes memory and time.
@@ -43,18 +48,20 @@ _NAMES = {
     "compiled code": "ctypes _ctypes cffi torch._C torch.ops torch.jit torch.library "
     "torch.classes torch.utils.cpp_extension",
     "process or thread": "threading _thread multiprocessing subprocess concurrent "
-    "_posixsubprocess torch.multiprocessing pty signal os.system os.popen os.fork "
+    "_posixsubprocess torch.multiprocessing torch.distributed joblib webbrowser pty "
+    "asyncio.to_thread asyncio.create_subprocess_exec asyncio.create_subprocess_shell "
+    "asyncio.subprocess tqdm.contrib.concurrent signal os.system os.popen os.fork "
     "os.forkpty os.kill os.killpg os._exit os.abort os.execv os.execve os.execvp "
     "os.execl os.spawnv os.spawnl os.posix_spawn os.posix_spawnp",
     "network": "socket _socket ssl requests urllib urllib3 http httpx aiohttp ftplib "
     "smtplib telnetlib socketserver",
     "own comparison": "pytest hamcrest unittest.mock.ANY",
-    "kernel": "IPython.get_ipython IPython.core IPython.terminal ipykernel "
+    "kernel": "IPython.get_ipython IPython.core IPython.lib IPython.terminal ipykernel "
     "jupyter_client get_ipython",
     "grader": "tlcourse.exercises tlcourse.sandbox tlcourse.grading nbgrader",
     "code from text": "builtins.eval builtins.exec builtins.compile "
     "types.FunctionType types.CodeType marshal pickle dill cloudpickle runpy code "
-    "codeop",
+    "codeop doctest trace shelve zipimport",
     "computed name": "builtins.__import__ builtins.globals sys.modules",
     "patched library": "unittest.mock mock",
 }
@@ -81,23 +88,28 @@ _BUILT_IN = {"builtins": "builtins", "get_ipython": "get_ipython"} | {
     )
 }
 _SETTINGS = ("torch.backends", "pandas.options", "matplotlib.rcParams")
+# What tests compare with; nobody gives a thing of their own such a name.
+_COMPARING = {"allclose", "isclose", "array_equal", "array_equiv", "assert_close"}
 _KIT = {"check", "torch", "np", "numpy", "tlcourse"}
 Found = tuple[str, str]  # a kind, and the name that was met
 
 
-def scan(cells: Sequence[tuple[str, str]]) -> list[Flag]:
+def scan(cells: Sequence[tuple[str, str]], given: Collection[str] = ()) -> list[Flag]:
     """Flags on one notebook's code, each kind once a cell.
 
     Args:
         cells: where a cell stands, in words a teacher understands, and its source.
+        given: paths of the teacher's files, which code may import.
     """
+    ours = {path.split("/")[0].removesuffix(".py") for path in given}
     known: dict[str, str] = {}  # what names of the notebook stand for
     flags, left = [], _MOST
     for where, source in cells:
         seen: dict[str, str] = {}
         left -= len(source)
         for kind, name in _scan_cell(source, known, left):
-            seen.setdefault(kind, name)
+            if kind != "own module" or name not in ours:
+                seen.setdefault(kind, name)
         flags += [
             Flag(kind=kind, where=where, what=f"{KINDS[kind]} It says: {name[:80]}")
             for kind, name in seen.items()
@@ -166,8 +178,10 @@ def _of_names(node: ast.AST, known: Mapping[str, str]) -> Iterator[Found]:
     names: list[str] = []
     if isinstance(node, ast.Import):
         names = [alias.name for alias in node.names]
+        yield from _of_own_modules(names)
     elif isinstance(node, ast.ImportFrom):
         names = [f"{node.module}.{alias.name}" for alias in node.names]
+        yield from _of_own_modules([node.module] if node.module else [])
         if names[0].endswith(".*") and node.module in _PARENTS:
             yield "computed name", names[0]
     elif (
@@ -177,6 +191,19 @@ def _of_names(node: ast.AST, known: Mapping[str, str]) -> Iterator[Found]:
     ):
         names = [_dotted(node, known)]
     yield from ((kind, name) for name in names if (kind := _kind_of(name)))
+
+
+def _of_own_modules(names: Sequence[str]) -> Iterator[Found]:
+    tops = dict.fromkeys(name.split(".")[0] for name in names)
+    yield from (("own module", top) for top in tops if not _is_installed(top))
+
+
+@lru_cache(maxsize=1024)
+def _is_installed(name: str) -> bool:
+    try:
+        return name in sys.stdlib_module_names or find_spec(name) is not None
+    except (ImportError, ValueError):  # what is half loaded, or no name
+        return name in sys.modules
 
 
 def _of_words(tree: ast.Module) -> Iterator[Found]:
@@ -220,6 +247,8 @@ def _of_patches(node: ast.AST, known: Mapping[str, str]) -> Iterator[Found]:
         of = _dotted(node, known)
         if of and not of.startswith(_SETTINGS):
             yield "patched library", of
+        elif node.attr in _COMPARING or node.attr.startswith("assert_"):
+            yield "patched library", node.attr
     elif isinstance(node, ast.Call) and node.args:
         called = _dotted(node.func, known)
         of = _dotted(node.args[0], known)

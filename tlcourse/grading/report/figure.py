@@ -51,7 +51,8 @@ def _draw(ax: Axes, bars: Histogram, median: float, full: float) -> None:
     ax.yaxis.get_major_locator().set_params(integer=True)
     ax.grid(False, axis="x")
     ax.margins(x=0.02)
-    ax.legend(loc="upper left")
+    # Above the axes, where no bar can be.
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), borderaxespad=0)
 
 
 def _all_full(bars: Histogram) -> bool:

@@ -22,6 +22,7 @@ from tlcourse.grading.running.watching import watch
 from tlcourse.sandbox.limits import Limits
 
 MOST_KERNELS = 10  # in a submission in which every cell ends one, the rest is not run
+MOST_OUTPUTS = 10  # all cells together show no more than so many may by themselves
 OBSERVE_MARGIN = 8.0  # seconds for a check beside those of its probe
 _SKIP = "skip-execution"  # the tag by which nbclient leaves a cell out
 _LATE = "The time for the whole submission was up before this cell."
@@ -36,7 +37,8 @@ class NotebookRun:
         plan: see :class:`Plan`.
         begin: makes a kernel that is not started yet.
         limits: for cells and outputs.
-        clock: of the whole submission.
+        clock: of the whole submission's cells.
+        looking: of all that comes after the cells, in the whole submission.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class NotebookRun:
         begin: Callable[[], Kernel],
         limits: Limits,
         clock: Clock,
+        looking: Clock,
     ) -> None:
         """Nothing runs yet."""
         self.cells, self.plan = notebook.cells, plan
@@ -54,7 +57,9 @@ class NotebookRun:
             cell.outputs, cell.execution_count = [], number
         self.runs: dict[int, CellRun] = {}
         self.left_out: dict[int, str] = {}  # what ended a kernel or ran out of time
-        self._begin, self._limits, self._clock = begin, limits, clock
+        self._begin, self._limits = begin, limits
+        self._clock, self._looking = clock, looking
+        self._room = MOST_OUTPUTS * limits.output_bytes
         self._kernel: Kernel | None = None
         self._begun = 0
         self._kept: dict[int, Question] = {}  # check cells that were reached
@@ -71,7 +76,8 @@ class NotebookRun:
             for index in self._code_cells():
                 self.runs[index] = await self._one(index)
             # What was reached in time is observed, however long the cells took.
-            self._clock, self._begun = Clock(self._limits.total_seconds), 0
+            self._clock, self._begun = self._looking, 0
+            self._clock.start()
             for index in tuple(self._kept):
                 await self._observe(index)
         finally:
@@ -88,8 +94,7 @@ class NotebookRun:
         while True:
             kernel = await self._kernel_before(index)
             if kernel is None:
-                time_up = self._clock.left <= 0
-                return self._failed(index, "not run", _LATE if time_up else _TOO_OFTEN)
+                return self._failed(index, "not run", self._why_no_kernel)
             try:
                 if index in self.plan.questions:
                     return await self._keep(kernel, index)
@@ -101,6 +106,10 @@ class NotebookRun:
                 last = self._last
                 self.left_out[last] = end.sentence
                 self.runs[last] = self._failed(last, "ended", end.sentence)
+
+    @property
+    def _why_no_kernel(self) -> str:
+        return _LATE if self._clock.left <= 0 else _TOO_OFTEN
 
     def _failed(self, index: int, status: Status, why: str) -> CellRun:
         """What became of a cell that has no outputs of its own, or none that count."""
@@ -115,7 +124,7 @@ class NotebookRun:
         Raises:
             KernelEnded: the kernel was gone before it began with the cell.
         """
-        outputs = Outputs(self._limits.output_bytes)
+        outputs = Outputs(min(self._limits.output_bytes, self._room))
         source, is_test = self.cells[index].source, index in self.plan.tests
         seconds = self._seconds()
         run = CellRun("run")
@@ -152,18 +161,25 @@ class NotebookRun:
     def _show(self, index: int, outputs: Outputs) -> None:
         cell = self.cells[index]
         cell.outputs = outputs.nodes()
+        self._room = max(0, self._room - outputs.used)
         for output in cell.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = cell.execution_count
 
     async def _keep(self, kernel: Kernel, index: int) -> CellRun:
-        """Have the kernel keep a copy of itself as it is now."""
+        """Have the kernel keep a copy of itself as it is now.
+
+        Raises:
+            KernelEnded: the kernel was gone before it was asked.
+        """
         question = self.plan.questions[index]
         try:
             said = await kernel.request(
                 "prepare", question.preparation(), OBSERVE_MARGIN
             )
         except KernelEnded as end:
+            if not end.started:
+                raise
             await self._drop()
             return _ended(end.how)
         if said.status == "late" or said.content.get("status") != "ok":
@@ -173,24 +189,28 @@ class NotebookRun:
 
     async def _observe(self, index: int) -> None:
         """Send the cases of one check cell to the copy that was kept for it."""
-        kernel = await self._kernel_before(len(self.cells))
-        question = self._kept.pop(index, None)
-        if question is None:  # it could not be kept again in a fresh kernel
-            return
-        if kernel is None:
-            self.runs[index] = CellRun("not run", _TOO_OFTEN)
-            return
-        seconds = question.seconds + OBSERVE_MARGIN
-        try:
-            said = await kernel.request("observe", question.content(), seconds)
-        except KernelEnded as end:
-            await self._drop()
-            self.runs[index] = _ended(end.how)
-            return
-        late = said.status == "late"
-        self.runs[index] = (
-            _ended("out of time") if late else CellRun("run", observed=said.content)
-        )
+        while index in self._kept:
+            kernel = await self._kernel_before(len(self.cells))
+            if index not in self._kept:  # a fresh kernel could not keep it again
+                return
+            if kernel is None:
+                self.runs[index] = CellRun("not run", self._why_no_kernel)
+                return
+            try:
+                self.runs[index] = await self._ask(kernel, self._kept[index])
+                del self._kept[index]
+            except KernelEnded as end:
+                await self._drop()
+                if end.started:  # else it was gone before, and is not to blame
+                    self.runs[index] = _ended(end.how)
+                    del self._kept[index]
+
+    async def _ask(self, kernel: Kernel, question: Question) -> CellRun:
+        seconds = min(question.seconds + OBSERVE_MARGIN, self._clock.left)
+        said = await kernel.request("observe", question.content(), max(0.1, seconds))
+        if said.status == "late":
+            return _ended("out of time")
+        return CellRun("run", observed=said.content)
 
     async def _watch(self, kernel: Kernel, test: str, passed: bool = False) -> None:
         """Run canaries, unless one has failed already."""
@@ -219,9 +239,9 @@ class NotebookRun:
                 return
             try:
                 await self._again(self._kernel, index)
-            except KernelEnded as end:
-                culprit = index if end.started else self._last
-                self.left_out[index if culprit is None else culprit] = end.sentence
+            except KernelEnded as ended:
+                culprit = index if ended.started else self._last
+                self.left_out[index if culprit is None else culprit] = ended.sentence
                 await self._drop()
 
     async def _again(self, kernel: Kernel, index: int) -> None:

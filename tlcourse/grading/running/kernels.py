@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import psutil
 import zmq
 import zmq.asyncio
 from jupyter_client import AsyncKernelClient, AsyncKernelManager
@@ -21,9 +22,12 @@ from tlcourse.grading.running.messages import connect, connect_outputs, receive
 from tlcourse.grading.running.outputs import Outputs
 
 START_SECONDS = 60.0
+ANSWER_SECONDS = 15.0  # until a living kernel is heard again after too much output
 GRACE_SECONDS = 3.0  # what an interrupted cell has left to stop by itself
 LAST_OUTPUT_SECONDS = 4.0  # what outputs may lag behind a reply
 DRAIN_SECONDS = 0.2
+LOOK_SECONDS = 0.1  # how often this process's own memory is looked at
+GROWTH = 2**28  # bytes that one request may cost this process; then the kernel is ended
 FLOOD = 2**26  # bytes of messages during one request; then the kernel is ended
 
 # Why a kernel ended, as a learner reads it after "Your code cell 7 ...".
@@ -34,6 +38,7 @@ _SENTENCES = {
     "out of time": "ran longer than is allowed and could not be interrupted",
     "output": "printed more than is allowed",
     "quit": "quit Python",
+    "silent": "sent too much at once and then stopped answering",
 }
 
 
@@ -90,6 +95,7 @@ class Kernel:
         try:
             where = {"cwd": self._folder} if self._folder else {}
             await self._manager.start_kernel(**where)
+            self._manager._close_control_socket()  # nobody would read what it sends
             self._client = connect(self._manager)
             self._end = asyncio.ensure_future(self._manager.provisioner.wait())
             await self._race(self._until_ready(), START_SECONDS)
@@ -100,11 +106,9 @@ class Kernel:
         """End the kernel and all it has started."""
         if self._end is not None:
             self._end.cancel()
-        try:
-            await self._manager.shutdown_kernel(now=True)
-        finally:
-            if self._client is not None:
-                self._client.stop_channels()
+        if self._client is not None:
+            self._client.stop_channels()
+        await self._manager.shutdown_kernel(now=True)
 
     async def execute(
         self,
@@ -150,8 +154,7 @@ class Kernel:
         assert self._client is not None
         outputs = outputs or Outputs(0)
         if self._torn:
-            connect_outputs(self._client)
-            await self._race(self._until_ready(), START_SECONDS)
+            await self._hear_again()
         if not await self._manager.is_alive():
             raise KernelEnded(self._how, started=False)
         message = self._client.session.msg(f"{kind}_request", content)
@@ -168,12 +171,42 @@ class Kernel:
         finally:
             exchange.cancel()
 
+    async def _hear_again(self) -> None:
+        """Connect anew to a kernel whose outputs were more than is taken.
+
+        Raises:
+            KernelEnded: it ended, or says nothing.
+        """
+        assert self._client is not None
+        connect_outputs(self._client)
+        ready = asyncio.ensure_future(self._until_ready())
+        try:
+            await self._race(ready, ANSWER_SECONDS)
+        except TimeoutError:
+            raise KernelEnded("silent", started=False) from None
+        except KernelEnded as end:
+            raise KernelEnded(end.how, started=False) from None
+        finally:
+            ready.cancel()
+
     async def _race(self, task: Any, seconds: float) -> Any:
-        """What the task gives, unless the kernel ends or the time is up before."""
+        """What the task gives, unless the kernel ends or the time is up before.
+
+        The transport takes in a message of any number of parts before anybody sees
+        it, so memory is watched, too.
+        """
         task = asyncio.ensure_future(task)
         assert self._end is not None
         racers = {task, self._end}
-        await asyncio.wait(racers, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        until, before = time.monotonic() + seconds, _resident()
+        while not task.done() and not self._end.done():
+            if (left := until - time.monotonic()) <= 0:
+                break
+            if _resident() - before > GROWTH:
+                task.cancel()
+                raise KernelEnded("output")
+            left = min(left, LOOK_SECONDS)
+            await asyncio.wait(racers, timeout=left, return_when="FIRST_COMPLETED")
         if not task.done() and self._end.done():
             # What was sent before the end is worth reading.
             await asyncio.wait({task}, timeout=DRAIN_SECONDS)
@@ -230,6 +263,11 @@ class Kernel:
             self._torn = False
             asked = self._client.kernel_info()
             await self._exchange(asked, Outputs(0), patience=0.2)
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds."""
+    return psutil.Process().memory_info().rss
 
 
 def _asks_to_quit(content: Mapping[str, Any]) -> bool:

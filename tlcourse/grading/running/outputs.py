@@ -18,7 +18,7 @@ SHOWN = (
     "image/svg+xml",
 )
 _OVERHEAD = 100  # bytes that any output takes, however short
-_ALWAYS = 20  # so many errors and values are kept, shortened, whatever else there is
+_ALWAYS = 5  # so many errors and values are kept, shortened, whatever else there is
 _SHORT = 1_000  # characters of those
 _LINES = 25  # lines kept at either end of a traceback
 
@@ -72,6 +72,11 @@ class Outputs:
             text = f"[Too much output: {self.cut} left out.]\n"
             found.append(new_output("stream", name="stdout", text=f"\n{text}"))
         return found
+
+    @property
+    def used(self) -> int:
+        """Bytes that are kept, about."""
+        return self._used
 
     @property
     def cut(self) -> str:

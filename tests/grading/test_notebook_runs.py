@@ -32,7 +32,14 @@ def run(begin, *sources, limits=LIMITS, tests=(), clock=None):
     cells = [new_code_cell(source) for source in sources]
     plan = Plan(tests=frozenset(tests))
     clock = clock or Clock(limits.total_seconds)
-    done = NotebookRun(new_notebook(cells=cells), plan, begin, limits, clock)
+    done = NotebookRun(
+        new_notebook(cells=cells),
+        plan,
+        begin,
+        limits,
+        clock,
+        Clock(limits.total_seconds),
+    )
     asyncio.run(done.run())
     return done
 

@@ -367,7 +367,7 @@ def test_manual_points_and_comments_are_on_the_page(graded):
     with Gradebook(graded.db_url, "small") as book:
         book.find_comment("why", "one", NAME, "ada").manual_comment = "Well <put>."
         answer = book.find_comment("squares-answer", "one", NAME, "ada")
-        answer.manual_comment = "Shorter, please."
+        answer.manual_comment = "**Shorter**, please."
         book.db.commit()
     page = write_feedback(graded, NAME)[0].read_text()
     sections = page.split("<section")
@@ -377,7 +377,7 @@ def test_manual_points_and_comments_are_on_the_page(graded):
     assert "Well &lt;put&gt;." in why
     assert "Because." in why
     assert "0.75 / 1" in squares
-    assert "Shorter, please." in squares
+    assert "<strong>Shorter</strong>, please." in squares  # as formgrader promises
     assert "Your teacher set these points." in squares
 
 
