@@ -165,3 +165,17 @@ def test_put_makes_the_points_what_nbgrader_reads():
     cell = check_cell(points=3)
     checking.put(checking.crashed(question(), "It ended."), cell)
     assert determine_grade(cell) == (0, 3)
+
+
+def test_a_long_number_is_not_quoted_for_its_digits_could_be_a_text():
+    value = plain(int.from_bytes(b"hidden inputs", "big"))
+    run = without_cases(Run((Observation({"v": value}),)), "", ())
+    (shown,) = run.observations[0].values.values()
+    assert shown.label == "a large whole number"
+    assert shown.value == value.value
+
+
+@pytest.mark.parametrize("how", ["told 0.25 0.5", "exit 1 2", "signal 123", 7, None])
+def test_the_words_of_an_ending_are_ours(how):
+    report = checking.run_of(question(), {"status": "ended", "how": how}, "")
+    assert report.message == "Your answer ended Python (no answer)."

@@ -28,11 +28,11 @@ from traitlets.config import Config
 
 from tlcourse.exercises import get, judge
 from tlcourse.grading.assigning.seeds import seeds_path
-from tlcourse.grading.batch.journal import Journal
 from tlcourse.grading.book.gradebook import Book
 from tlcourse.grading.book.masters import load_assignment, load_course
 from tlcourse.grading.feedback import write_feedback
 from tlcourse.grading.feedback.cleaning import Budget, html, markdown, plain
+from tlcourse.grading.journal import Journal
 from tlcourse.grading.records import CellGrade, Flag, NotebookResult, Result
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

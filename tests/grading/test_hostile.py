@@ -19,11 +19,11 @@ from hostile.endless import TOTAL
 from tlcourse.authoring.release import student_version
 from tlcourse.exercises import get
 from tlcourse.grading.assigning.making import assign
-from tlcourse.grading.batch.journal import Journal
 from tlcourse.grading.book.autograded import write_autograded
 from tlcourse.grading.book.gradebook import Book
 from tlcourse.grading.book.masters import load_assignment, load_course
 from tlcourse.grading.feedback import write_feedback
+from tlcourse.grading.journal import Journal
 from tlcourse.grading.reading.submissions import read_submissions
 from tlcourse.grading.records import Result, Submission
 from tlcourse.grading.running.serving import close_servers

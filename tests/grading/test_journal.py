@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from tlcourse.grading.batch.journal import Journal
+from tlcourse.grading.journal import Journal
 from tlcourse.grading.records import Result
 
 IDS = ["ada", "Ada", "ADA", ".", "..", "../x", "a/b", "a b", "é", "x" * 300, "con", ""]

@@ -10,12 +10,26 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from tlcourse.grading.running import kernels as talking
-from tlcourse.grading.running.cells import MOST_KERNELS, NotebookRun
+from tlcourse.grading.running.cells import MOST_KERNELS, MOST_OUTPUTS, NotebookRun
 from tlcourse.grading.running.kernels import Kernel, StartFailed
 from tlcourse.grading.running.planning import Clock, Plan
 from tlcourse.sandbox.limits import Limits
 from tlcourse.sandbox.server import ForkServer
 
+SILENT = """\
+kernel = get_ipython().kernel
+kernel.shell_handlers["kernel_info_request"] = lambda *_: None
+content = {"name": "stdout", "text": "x" * 40_000_000}
+kernel.session.send(kernel.iopub_socket, "stream", content, parent=kernel.get_parent())
+"""
+PARTS = """\
+import time, zmq
+thread = get_ipython().kernel.iopub_thread
+part = zmq.Frame(b"x" * 30 * 2**20)
+thread.schedule(lambda: thread.socket.send_multipart([part] * 20, copy=False))
+thread.flush()
+time.sleep(0.5)
+"""
 LIMITS = Limits(cell_seconds=6, total_seconds=60, output_bytes=2_000)
 
 
@@ -313,3 +327,25 @@ def test_a_server_that_is_gone_is_the_graders_failure(tmp_path):
         server._start = lambda: (_ for _ in ()).throw(RuntimeError("gone"))
         with pytest.raises(StartFailed):
             asyncio.run(Kernel(manager, str(tmp_path)).start())
+
+
+def test_all_cells_together_show_no_more_than_a_few_may(begin):
+    one = LIMITS.output_bytes - 200
+    done = run(begin, *[f"print('x' * {one})"] * (MOST_OUTPUTS + 5))
+    shown = sum(len(text(done, index)) for index in done.runs)
+    assert shown < (MOST_OUTPUTS + 3) * LIMITS.output_bytes
+    assert done.runs[MOST_OUTPUTS + 4].cut
+
+
+def test_a_kernel_that_falls_silent_costs_the_cell_that_silenced_it(begin, monkeypatch):
+    monkeypatch.setattr(talking, "ANSWER_SECONDS", 1.0)
+    done = run(begin, "print('first')", SILENT, "print('third')")
+    assert statuses(done) == ["run", "ended", "run"]
+    assert "third" in text(done, 2)
+
+
+def test_one_message_of_many_parts_does_not_fill_the_grader(begin, monkeypatch):
+    monkeypatch.setattr(talking, "GROWTH", 2**27)
+    done = run(begin, PARTS, "print('after')")
+    assert done.runs[0].status == "ended"
+    assert "after" in text(done, 1)

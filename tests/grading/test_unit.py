@@ -425,3 +425,11 @@ def test_digests_see_the_kits_own_code(monkeypatch):
     one = digest(PAPER.model_copy(), work)
     monkeypatch.setattr(digests, "_of_kit", lambda: "another version")
     assert digest(PAPER.model_copy(), work) != one
+
+
+def test_a_file_in_the_place_of_the_teachers_folder_is_left_out():
+    ours = {"data/x.csv": b"1", "table.csv": b"2"}
+    theirs = {"data": b"", "table.csv/y": b"", "data/z.csv": b"3", "table.csv": b""}
+    assignment = Assignment(name="hw", masters=(), files=ours)
+    found = unit._files(assignment, Submission(student="ann", files=theirs))
+    assert found == {**ours, "data/z.csv": b"3"}

@@ -318,6 +318,7 @@ def test_a_server_that_dies_is_replaced(isolation):
     with ForkServer(None, isolation) as server:
         assert run(server, "print(1)") == ["1\n"]
         os.kill(server.pid, 9)
+        server._process.wait(10)
         assert run(server, "print(2)") == ["2\n"]
         folder = server._folder
     assert not server.alive and not folder.exists()

@@ -46,7 +46,8 @@ def same_modes() -> Iterator[None]:
     try:
         torch.set_grad_enabled(True)
         torch.set_default_dtype(torch.float32)
-        yield
+        with torch.inference_mode(False):
+            yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])

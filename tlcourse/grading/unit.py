@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from pathlib import PurePosixPath
 
 from tlcourse.grading.digests import digest
 from tlcourse.grading.judging.paper import Paper
@@ -79,5 +80,13 @@ def _graded(assignment: Assignment, submission: Submission) -> Result:
 
 def _files(assignment: Assignment, submission: Submission) -> dict[str, bytes]:
     """What lies in the working folder: the teacher's files come before a student's."""
-    files = {**submission.files, **assignment.files}
+    ours = assignment.files
+    folders = {str(p) for name in ours for p in PurePosixPath(name).parents}
+    theirs = {
+        name: data
+        for name, data in submission.files.items()
+        if name not in folders
+        and not any(str(p) in ours for p in PurePosixPath(name).parents)
+    }
+    files = {**theirs, **ours}
     return {n: data for n, data in files.items() if not n.endswith(".ipynb")}

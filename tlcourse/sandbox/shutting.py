@@ -17,6 +17,7 @@ from tlcourse.sandbox.filtering import refuse_calls
 from tlcourse.sandbox.limits import ONE_THREAD
 from tlcourse.sandbox.mounts import BOX, RUN
 
+_MB = 2**20
 WORK = f"{BOX}/work"
 CONNECTION_FILE = f"{BOX}/connection.json"
 _SOCKETS = f"{BOX}/run"  # on the host's disk, so that the grader reaches them
@@ -40,7 +41,8 @@ def shut_in(request: dict[str, Any], user: int | None) -> Callable[[], None]:
     """
     limits = request["limits"]
     sc.unshare(sc.CLONE_NEWNS | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS)
-    _mount(request["folder"], limits["disk_mb"])
+    handed_in = sum(map(len, request["files"].values())) // _MB + 1
+    _mount(request["folder"], limits["disk_mb"] + handed_in)
     _write_files(request)
     if user is not None:
         for path in (BOX, *(str(path) for path in Path(BOX).rglob("*"))):
@@ -141,16 +143,15 @@ def _set_environment() -> None:
 
 def _set_limits(limits: dict[str, Any]) -> None:
     """Hard limits of one process; the warden counts what they use together."""
-    mb = 2**20
     data = next(
         int(line.split()[1]) * 1024
         for line in Path("/proc/self/status").read_text().splitlines()
         if line.startswith("VmData")
     )
     for what, most in {
-        resource.RLIMIT_DATA: data + (limits["memory_mb"] + _STACKS_MB) * mb,
+        resource.RLIMIT_DATA: data + (limits["memory_mb"] + _STACKS_MB) * _MB,
         resource.RLIMIT_NPROC: limits["processes"],
-        resource.RLIMIT_FSIZE: limits["disk_mb"] * mb,
+        resource.RLIMIT_FSIZE: limits["disk_mb"] * _MB,
         resource.RLIMIT_CPU: int(limits["total_seconds"] * 2) + 10,
         resource.RLIMIT_NOFILE: 1024,
         resource.RLIMIT_CORE: 0,

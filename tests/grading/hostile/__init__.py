@@ -60,6 +60,8 @@ raises-scripts logs uses-magics asks-for-hints sets-a-seed uses-threads
 hides-memory-in-memfd hides-memory-in-shared-segments hides-memory-in-programs
 fills-the-socket-folder nests-folders-among-sockets falls-silent replies-with-brackets
 is-made-of-spaces prints-in-many-cells asks-to-be-looked-at-again
+checks-and-changes-it-afterwards waits-in-a-cell has-no-widgets is-timed is-partial
+loads-with-workers is-an-object is-decorated is-a-data-class has-hints-of-the-future
 turns-gradients-off has-a-class-of-its-own has-a-broken-cell-of-its-own prints
 """
 MORE = frozenset(_MORE.split())

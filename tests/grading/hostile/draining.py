@@ -71,7 +71,7 @@ ATTACKS = (
         full=EXERCISES,
         flags=("output cut",),
     ),
-    _honest("is-made-of-spaces", " " * 40_000 + "x", "unreadable code"),
+    _honest("is-made-of-spaces", "x = (1,\n" + " " * 40_000 + "2)"),
     cheating(
         "replies-with-brackets",
         ROW,

@@ -20,7 +20,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tlcourse.grading.batch.holding import hold
-from tlcourse.grading.batch.journal import Journal
 from tlcourse.grading.batch.options import Options, Plan, Summary
 from tlcourse.grading.batch.scheduling import Pool
 from tlcourse.grading.batch.stopping import Interrupted, Stopped, explained, signals
@@ -30,6 +29,7 @@ from tlcourse.grading.book.autograded import has_autograded, write_autograded
 from tlcourse.grading.book.gradebook import Book, Refused
 from tlcourse.grading.book.masters import Course, load_assignment, load_course
 from tlcourse.grading.digests import digest
+from tlcourse.grading.journal import Journal
 from tlcourse.grading.reading.submissions import read_submissions, students_of
 from tlcourse.grading.records import Assignment, Result, Submission
 from tlcourse.sandbox.isolation import NoIsolation, find_isolation

@@ -13,7 +13,6 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests
 
 from tlcourse.grading.assigning.seeds import seed_of
-from tlcourse.grading.batch.journal import Journal
 from tlcourse.grading.book.courses import opened
 from tlcourse.grading.book.marks import Marks, MarksReader
 from tlcourse.grading.feedback.cells import learners_cells, take_out_hidden_tests
@@ -21,6 +20,7 @@ from tlcourse.grading.feedback.cleaning import Budget
 from tlcourse.grading.feedback.entries import entries
 from tlcourse.grading.feedback.places import Place, stock_result
 from tlcourse.grading.feedback.words import notes
+from tlcourse.grading.journal import Journal
 from tlcourse.grading.pages import render, write
 from tlcourse.grading.records import Flag, NotebookResult, Result
 
@@ -90,7 +90,7 @@ class PageWriter:
         hidden = take_out_hidden_tests(node, self._delimiter) if node else frozenset()
         # What ran beside a secret can hold it; what was handed in cannot.
         sealed = bool(hidden) or self._private
-        outputs = place.handed_in_outputs(notebook.name) if sealed else None
+        outputs = place.handed_in_outputs(notebook.name) if sealed and node else None
         budget = Budget()
         found = entries(
             notebook, node, marks, budget, hidden=hidden, private=self._private

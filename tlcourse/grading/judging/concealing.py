@@ -16,6 +16,7 @@ from functools import lru_cache
 from tlcourse.exercises.observing import Raised, Run, Seen
 
 _TOO_LARGE = "TooLarge"  # see wire.encode_run
+_LONG = 10**9
 _NO_TEXT = "(not shown: it could hold a hidden case)"
 # Messages of Python's own that hold nothing but names, if those are the learner's.
 _ONLY_NAMES = re.compile(
@@ -83,5 +84,7 @@ def _unquoted(seen: Seen) -> Seen:
     if seen.type == "list":
         label = f"a list of {len(seen.value)}"
         return replace(seen, value=tuple(map(_unquoted, seen.value)), label=label)
+    if seen.type == "int" and abs(seen.value) >= _LONG:  # its digits could be a text
+        return replace(seen, label="a large whole number")
     labels: Mapping[str, str] = {"str": "a text", "other": "another kind of object"}
     return replace(seen, label=labels.get(seen.type, seen.label))
