@@ -97,7 +97,7 @@ class Variants:
         return self._earned[exercise, which, seed]
 
     def _seed_for(self, student: str) -> int:
-        from tlcourse.grading.judging.checking import seed_for
+        from tlcourse.grading.running.questions import seed_for
 
         return seed_for(self.seed, self.per_student, student)
 

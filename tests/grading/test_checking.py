@@ -9,13 +9,14 @@ from papers import answer, check_cell, given, marked, notebook
 from tlcourse.exercises import verdict, wire
 from tlcourse.exercises.observing import Observation, Raised, Run, observe, plain
 from tlcourse.grading.judging import checking
-from tlcourse.grading.judging.checking import (
+from tlcourse.grading.judging.concealing import without_cases
+from tlcourse.grading.running.questions import (
     Check,
     Question,
     UnusableCheck,
     check_cells,
+    seed_for,
 )
-from tlcourse.grading.judging.concealing import without_cases
 
 CHECK = Check("losses.cross_entropy", "cross_entropy")
 
@@ -65,10 +66,10 @@ def test_an_exercise_is_checked_once():
 
 
 def test_a_students_seed_is_their_own_and_never_the_public_one():
-    seeds = {checking.seed_for(5, True, f"s{i}") for i in range(1_000)}
+    seeds = {seed_for(5, True, f"s{i}") for i in range(1_000)}
     assert len(seeds) == 1_000
     assert all(0 < seed < 2**31 for seed in seeds)
-    assert checking.seed_for(5, False, "s1") == 5
+    assert seed_for(5, False, "s1") == 5
 
 
 def leaky(logits, targets):

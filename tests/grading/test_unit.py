@@ -23,9 +23,9 @@ from papers import (
 
 from tlcourse.exercises import get
 from tlcourse.grading import unit
-from tlcourse.grading.judging.checking import seed_for
 from tlcourse.grading.records import Assignment, Submission
 from tlcourse.grading.running import serving
+from tlcourse.grading.running.questions import seed_for
 from tlcourse.grading.unit import digest, grade_submission
 from tlcourse.sandbox.isolation import NoIsolation, find_isolation
 

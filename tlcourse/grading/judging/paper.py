@@ -17,7 +17,6 @@ from tlcourse.exercises.feedback import Report
 from tlcourse.exercises.forbidding import blames_another
 from tlcourse.exercises.observing import Run
 from tlcourse.grading.judging import checking
-from tlcourse.grading.judging.checking import Question, check_cells, seed_for
 from tlcourse.grading.judging.explaining import (
     flags_of,
     how_it_stopped,
@@ -43,6 +42,7 @@ from tlcourse.grading.running import canaries
 from tlcourse.grading.running.cells import NotebookRun
 from tlcourse.grading.running.kernels import Kernel
 from tlcourse.grading.running.planning import CellRun, Clock, Plan
+from tlcourse.grading.running.questions import Question, check_cells, seed_for
 
 # Kernels whose view of the package is made for these exercises.
 Kernels = Callable[[Sequence[str]], AbstractContextManager[Callable[[], Kernel]]]

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 
 from nbformat import NotebookNode
 
-from tlcourse.grading.judging.checking import Question
 from tlcourse.grading.running.kernels import Kernel, KernelEnded
 from tlcourse.grading.running.outputs import Outputs
 from tlcourse.grading.running.planning import CellRun, Clock, Plan, Status
+from tlcourse.grading.running.questions import Question
 from tlcourse.grading.running.watching import watch
 from tlcourse.sandbox.limits import Limits
 

@@ -34,7 +34,6 @@ FLOOD = 2**26  # bytes of messages during one request; then the kernel is ended
 _SENTENCES = {
     "memory": "used more memory than is allowed",
     "processes": "started more processes than are allowed",
-    "disk": "wrote more to disk than is allowed",
     "out of time": "ran longer than is allowed and could not be interrupted",
     "output": "printed more than is allowed",
     "quit": "quit Python",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tlcourse.grading.judging.checking import Question
+from tlcourse.grading.running.questions import Question
 
 Status = Literal["run", "late", "ended", "not run"]
 
