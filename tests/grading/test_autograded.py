@@ -6,7 +6,6 @@ import stat
 import pytest
 from every_cell import NAME, make_course, make_result, make_submission
 
-from tlcourse.grading.book import autograded
 from tlcourse.grading.book.autograded import has_autograded, write_autograded
 from tlcourse.grading.book.masters import load_course
 from tlcourse.grading.records import Assignment
@@ -86,7 +85,7 @@ def test_a_crash_leaves_whole_files_and_is_known(course, folder, monkeypatch):
             raise KeyboardInterrupt
         replace(source, target)
 
-    monkeypatch.setattr(autograded.os, "replace", crash)
+    monkeypatch.setattr(os, "replace", crash)
     new = make_result(notebook='{"new": 1}')
     with pytest.raises(KeyboardInterrupt):
         write_autograded(course, new, ASSIGNMENT, make_submission())

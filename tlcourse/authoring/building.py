@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from nbformat import NotebookNode
 from tlcourse.authoring.reading import is_as_made, read_lesson
 from tlcourse.authoring.release import is_answered, student_version
 from tlcourse.course import Chapter
+from tlcourse.files import write_whole
 
 _COMPARED = ("nbgrader", "tags", "tlcourse")
 
@@ -115,14 +113,5 @@ def keep_aside(path: Path) -> Path:
 
 def save(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook so that a crash leaves the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            nbformat.write(notebook, file)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
+    text = nbformat.writes(notebook)
+    write_whole(path, f"{text.rstrip()}\n".encode())

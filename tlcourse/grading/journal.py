@@ -7,16 +7,14 @@ loses nothing: the next run finds it here and applies it.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from pydantic import ValidationError
 
+from tlcourse.files import DRAFT, write_whole
 from tlcourse.grading.records import Result
 
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -50,7 +48,8 @@ class Journal:
             OSError: it cannot be written; the old file is as it was.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path(result.student), result.model_dump_json().encode())
+        text = result.model_dump_json()
+        write_whole(self.path(result.student), text.encode(), 0o600)
 
     def results(self) -> Iterator[Result]:
         """All results that can be read, one in memory at a time, sorted by file."""
@@ -64,7 +63,7 @@ class Journal:
 
         What a crash left half-written is removed.
         """
-        for path in self.folder.glob(".*.tmp"):
+        for path in self.folder.glob(f".*{DRAFT}"):
             path.unlink()
         moved = []
         for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
@@ -72,21 +71,6 @@ class Journal:
                 moved.append(path.with_name(path.name + _ASIDE))
                 path.replace(moved[-1])
         return moved
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or as before, whenever the power fails."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
 
 
 def _file_name(student: str) -> str:

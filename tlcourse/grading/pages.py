@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tlcourse.grading.journal import write_whole
+from tlcourse.files import write_whole
 
 
 @lru_cache(maxsize=1)

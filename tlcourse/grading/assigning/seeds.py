@@ -6,13 +6,12 @@ the hidden cases, so only its owner may read the file, and git ignores it.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import tomllib
-from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
+
+from tlcourse.files import write_whole
 
 _HEAD = """\
 # Private: these seeds decide the cases that each assignment is graded on.
@@ -65,7 +64,8 @@ def keep_seed(course_root: Path, name: str, seed: int, per_student: bool) -> Non
         before = path.read_text(encoding="utf-8") if path.is_file() else _HEAD
         flag = "true" if per_student else "false"
         entry = f"\n[{name}]\nseed = {seed}\nper_student = {flag}\n"
-        _replace(path, before.rstrip("\n") + "\n" + entry)
+        text = before.rstrip("\n") + "\n" + entry
+        write_whole(path, text.encode(), 0o600)
 
 
 def _read(path: Path) -> dict[str, object]:
@@ -75,17 +75,3 @@ def _read(path: Path) -> dict[str, object]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise NotAssigned(f"{path} cannot be read: {error}.") from error
-
-
-def _replace(path: Path, text: str) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-        raise

@@ -7,13 +7,12 @@ Every file is replaced in one step, so that a crash leaves the old one or the ne
 from __future__ import annotations
 
 import fnmatch
-import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from nbgrader.converters import Autograde
 
+from tlcourse.files import write_whole
 from tlcourse.grading.book.courses import Course
 from tlcourse.grading.records import Assignment, Result, Submission
 
@@ -36,7 +35,7 @@ def write_autograded(
     converter = Autograde(coursedir=course, parent=course.parent)
     mode = int(str(converter.permissions), 8)  # nbgrader writes 444 for 0o444
     for relative, data in files.items():
-        _replace(folder / relative, data, mode)
+        write_whole(folder / relative, data, mode)
     converter.set_permissions(result.assignment, result.student)
 
 
@@ -104,16 +103,3 @@ def _clear(folder: Path, wanted: set[str]) -> None:
                 path.rmdir()
         elif path.relative_to(folder).as_posix() not in wanted:
             path.unlink()
-
-
-def _replace(path: Path, data: bytes, mode: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.chmod(name, mode)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -10,8 +10,7 @@ A cell that a spreadsheet would take for a formula starts with an apostrophe.
 from __future__ import annotations
 
 import csv
-import os
-import tempfile
+import io
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from nbgrader.api import Assignment, Gradebook, Student, SubmittedAssignment
 from nbgrader.plugins import ExportPlugin
 from traitlets import Unicode
 
+from tlcourse.files import write_whole
 from tlcourse.grading.book.courses import Course, CourseError, opened
 
 Cell = str | float | datetime | None
@@ -227,11 +227,6 @@ def _safe(cell: Cell) -> str:
 
 
 def _write(path: Path, rows: Iterator[Sequence[Cell]]) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.absolute().parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([_safe(cell) for cell in row] for row in rows)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([_safe(cell) for cell in row] for row in rows)
+    write_whole(path.absolute(), text.getvalue().encode(), 0o600)
