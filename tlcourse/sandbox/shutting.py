@@ -45,9 +45,13 @@ def shut_in(request: dict[str, Any], user: int | None) -> Callable[[], None]:
     _mount(request["folder"], limits["disk_mb"] + handed_in)
     _write_files(request)
     if user is not None:
-        for path in (BOX, *(str(path) for path in Path(BOX).rglob("*"))):
-            if not path.startswith(_SOCKETS):
-                os.chown(path, user, user, follow_symlinks=False)
+        own = [
+            BOX,
+            CONNECTION_FILE,
+            *(f"{BOX}/{name}" for name in ("home", "tmp", "shm")),
+        ]
+        for path in (*own, WORK, *Path(WORK).rglob("*")):
+            os.chown(path, user, user, follow_symlinks=False)
     os.chdir(WORK)
     _set_environment()
     seal = _prepare_seal()
@@ -65,9 +69,19 @@ def _mount(folder: str, disk_mb: int) -> None:
         os.mkdir(f"{BOX}/{name}")
     sc.mount(f"{RUN}/{folder}", _SOCKETS, None, sc.MS_BIND)
     sc.mount("tmpfs", RUN, "tmpfs", _PRIVATE | sc.MS_RDONLY, "size=4k")
-    sc.mount(f"{BOX}/tmp", "/tmp", None, sc.MS_BIND)
+    for place in _shown_below("/tmp"):  # Python itself, where it was installed there
+        os.makedirs(f"{BOX}{place}")
+        sc.mount(place, f"{BOX}{place}", None, sc.MS_BIND)
+    sc.mount(f"{BOX}/tmp", "/tmp", None, sc.MS_BIND | sc.MS_REC)
     sc.mount(f"{BOX}/shm", "/dev/shm", None, sc.MS_BIND)
     sc.mount("proc", "/proc", "proc", _PRIVATE | sc.MS_NOEXEC)
+
+
+def _shown_below(folder: str) -> list[str]:
+    """The mounts below a folder, outermost first."""
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    places = (line.split()[4].replace("\\040", " ") for line in mounts)
+    return sorted(place for place in places if place.startswith(f"{folder}/"))
 
 
 def _prepare_seal() -> Callable[[], None]:
