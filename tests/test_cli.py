@@ -7,7 +7,6 @@ import pytest
 import small_course
 from small_course import ANSWER
 
-from tlcourse import cli
 from tlcourse.cli.mistakes import is_mistake
 from tlcourse.exercises import store
 
@@ -16,24 +15,6 @@ from tlcourse.exercises import store
 def course(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return small_course.make(tmp_path)
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run a command as the shell does; gives exit code, stdout and stderr."""
-
-    def command(*words):
-        monkeypatch.setattr(sys, "argv", ["tlcourse", *words])
-        monkeypatch.setenv("COLUMNS", "200")
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return command
 
 
 COMMANDS = ("lab", "doctor", "check", "hint", "progress", "build", "study", "reset")

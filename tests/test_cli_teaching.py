@@ -1,29 +1,8 @@
 import json
-import sys
 
 import pytest
 
-from tlcourse import cli
-
 COMMANDS = ("assign", "grade", "feedback", "export")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run a command as the shell does; gives exit code, stdout and stderr."""
-
-    def command(*words):
-        monkeypatch.setattr(sys, "argv", ["tlcourse", *words])
-        monkeypatch.setenv("COLUMNS", "200")
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return command
 
 
 @pytest.fixture
